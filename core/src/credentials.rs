@@ -1,0 +1,194 @@
+//! Who publishes: HTTP Basic, or a request signed as Pusher's HTTP API has it.
+
+use crate::config::{App, Config};
+use crate::head::Head;
+use crate::limits;
+use crate::refusal::{Code, Refusal};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use md5::Md5;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// Credentials as far as they can be judged without the body.
+#[derive(Debug)]
+pub enum Publisher<'a> {
+    /// The app, by its secret.
+    Basic(&'a App),
+    /// The app that the signature has to prove; [`Publisher::prove`] wants the body.
+    Signed(&'a App),
+}
+
+/// Finds the app that a request names, and refuses what can be refused before its body is read. `now_s` is in seconds.
+pub fn identify<'a>(config: &'a Config, head: &Head<'_>, now_s: u64) -> Result<Publisher<'a>, Refusal> {
+    if let Some(header) = head.header("authorization") {
+        return basic(config, &header).map(Publisher::Basic).ok_or_else(|| unauthorized("wrong key or secret"));
+    }
+    let Some(key) = head.query("auth_key") else {
+        let message = "give the app's key and secret by HTTP Basic, or sign the request";
+        return Err(unauthorized(message));
+    };
+    if head.query("auth_version").as_deref() != Some("1.0") {
+        return Err(unauthorized("auth_version has to be 1.0"));
+    }
+    let time: u64 = head
+        .query("auth_timestamp")
+        .and_then(|time| time.parse().ok())
+        .ok_or_else(|| unauthorized("auth_timestamp has to be seconds since 1970"))?;
+    if time.abs_diff(now_s) > limits::SIGNATURE_WINDOW_S {
+        let message = format!("auth_timestamp is more than {} s from our time, {now_s}", limits::SIGNATURE_WINDOW_S);
+        return Err(Refusal::new(Code::Expired, message));
+    }
+    config.app(Some(&key)).map(Publisher::Signed).ok_or_else(|| unauthorized("wrong key or signature"))
+}
+
+impl<'a> Publisher<'a> {
+    /// The app, once the body fits the signature.
+    pub fn prove(self, head: &Head<'_>, body: &[u8]) -> Result<&'a App, Refusal> {
+        let app = match self {
+            Self::Basic(app) => return Ok(app),
+            Self::Signed(app) => app,
+        };
+        let body_md5 = head.query("body_md5");
+        if !body.is_empty() || body_md5.is_some() {
+            let given = body_md5.unwrap_or_default();
+            if !bool::from(given.as_bytes().ct_eq(hex::encode(Md5::digest(body)).as_bytes())) {
+                return Err(unauthorized("body_md5 is not the MD5 of the body"));
+            }
+        }
+        let signature = head
+            .query("auth_signature")
+            .and_then(|signature| hex::decode(signature.as_bytes()).ok())
+            .unwrap_or_default();
+        let text = string_to_sign(head);
+        let good = app.secrets.iter().any(|secret| {
+            Hmac::<Sha256>::new_from_slice(secret.as_bytes())
+                .is_ok_and(|mac| mac.chain_update(&text).verify_slice(&signature).is_ok())
+        });
+        if good { Ok(app) } else { Err(unauthorized("wrong key or signature")) }
+    }
+}
+
+/// `METHOD\n/path\nname=value&…`: names in lower case and sorted, values unescaped, without the signature
+/// (Pusher's REST documentation, "Authentication").
+fn string_to_sign(head: &Head<'_>) -> String {
+    let mut parameters: Vec<(String, String)> = head
+        .query_pairs()
+        .map(|(name, value)| (name.to_lowercase(), value.into_owned()))
+        .filter(|(name, _)| name != "auth_signature")
+        .collect();
+    parameters.sort();
+    let parameters: Vec<String> = parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{}\n{}\n{}", head.method, head.path, parameters.join("&"))
+}
+
+fn basic<'a>(config: &'a Config, header: &str) -> Option<&'a App> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (key, given) = decoded.split_once(':')?;
+    let app = config.app(Some(key))?;
+    // Digests have one length, so that the comparison does not tell the secret's.
+    let given = Sha256::digest(given);
+    app.secrets.iter().any(|secret| bool::from(Sha256::digest(secret).ct_eq(&given))).then_some(app)
+}
+
+fn unauthorized(message: &'static str) -> Refusal {
+    Refusal::new(Code::Unauthorized, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Engine, Publisher, STANDARD, identify};
+    use crate::config::Config;
+    use crate::head::Head;
+    use crate::refusal::Code;
+
+    /// The worked example of Pusher's REST documentation.
+    const BODY: &str = r#"{"name":"foo","channels":["project-3"],"data":"{\"some\":\"data\"}"}"#;
+    const QUERY: &str = "auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=ec365a775a4cd0599faeb73354201b6f";
+    const SIGNATURE: &str = "da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c";
+
+    fn config() -> Config {
+        let secrets = r#""another-secret-of-it","7ad3773142a6692b25b8""#;
+        Config::parse(&format!(r#"[{{"id":"3","key":"278d425bdf160c739803","secrets":[{secrets}]}}]"#)).unwrap()
+    }
+
+    fn signed(query: &str, body: &str, now_s: u64) -> Result<String, Code> {
+        let config = config();
+        let none = |_: &str| None;
+        let head = Head { method: "POST", path: "/apps/3/events", query, header: &none };
+        identify(&config, &head, now_s)
+            .and_then(|publisher| publisher.prove(&head, body.as_bytes()))
+            .map(|app| app.id.clone())
+            .map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn the_published_vector_is_good() {
+        assert_eq!(signed(&format!("{QUERY}&auth_signature={SIGNATURE}"), BODY, 1_353_088_179), Ok("3".into()));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_not() {
+        let query = format!("{QUERY}&auth_signature={SIGNATURE}");
+        for at in 0..BODY.len() {
+            let mut body = BODY.as_bytes().to_vec();
+            body[at] ^= 1;
+            assert!(signed(&query, &String::from_utf8_lossy(&body), 1_353_088_179).is_err());
+        }
+        for at in 0..query.len() {
+            let mut bytes = query.as_bytes().to_vec();
+            bytes[at] ^= 1;
+            let Ok(changed) = String::from_utf8(bytes) else { continue };
+            // Hexadecimal in capitals is the same signature.
+            if !changed.eq_ignore_ascii_case(&query) {
+                assert!(signed(&changed, BODY, 1_353_088_179).is_err(), "{changed}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_window_is_600_seconds_either_way() {
+        let query = format!("{QUERY}&auth_signature={SIGNATURE}");
+        assert!(signed(&query, BODY, 1_353_088_179 + 600).is_ok() && signed(&query, BODY, 1_353_088_179 - 600).is_ok());
+        assert_eq!(signed(&query, BODY, 1_353_088_179 + 601), Err(Code::Expired));
+        assert_eq!(signed(&query, BODY, 1_353_088_179 - 601), Err(Code::Expired));
+    }
+
+    #[test]
+    fn an_unsigned_body_is_refused() {
+        let query = "auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&auth_signature=00";
+        assert_eq!(signed(query, BODY, 1_353_088_179), Err(Code::Unauthorized));
+    }
+
+    #[test]
+    fn basic_takes_both_secrets_and_nothing_else() {
+        let config = config();
+        let good = |header: &str| {
+            let given = header.to_owned();
+            let header = move |name: &str| (name == "authorization").then(|| given.clone());
+            let head = Head { method: "POST", path: "/publish", query: "", header: &header };
+            matches!(identify(&config, &head, 0), Ok(Publisher::Basic(_)))
+        };
+        let encode = |text: &str| STANDARD.encode(text);
+        assert!(good(&format!("Basic {}", encode("278d425bdf160c739803:7ad3773142a6692b25b8"))));
+        assert!(good(&format!("basic {}", encode("278d425bdf160c739803:another-secret-of-it"))));
+        for text in [
+            "",
+            ":",
+            "278d425bdf160c739803:",
+            "278d425bdf160c739803:7ad3773142a6692b25b",
+            "x:7ad3773142a6692b25b8",
+            "278d425bdf160c739803",
+        ] {
+            assert!(!good(&format!("Basic {}", encode(text))), "{text}");
+        }
+        for header in ["", "Basic", "Basic ", "Basic %%%", "Bearer abc", "Basic /////w=="] {
+            assert!(!good(header), "{header}");
+        }
+    }
+}

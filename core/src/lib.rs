@@ -1,0 +1,25 @@
+//! The rules of Dormouse.
+//!
+//! Everything that is decided is decided here, and nothing else is done here: no runtime, no clock, no I/O, no waiting, no randomness but what is
+//! handed in. `durable` and `src` translate, ask, and perform. Start reading at [`room`] (what a channel does) and [`edge`]
+//! (who is let in).
+#![forbid(unsafe_code)]
+
+pub mod call;
+pub mod channel;
+pub mod config;
+pub mod credentials;
+pub mod edge;
+pub mod frame;
+pub mod head;
+pub mod limits;
+mod log;
+pub mod message;
+pub mod position;
+pub mod refusal;
+pub mod room;
+mod segment;
+pub mod session;
+pub mod store;
+pub mod stream;
+pub mod token;

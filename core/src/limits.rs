@@ -1,0 +1,125 @@
+//! Every limit, with its reason and what happens past it. `docs/limits.md` is the same list for users.
+
+/// Length of a channel name in characters; Pusher's own bound. Past it: 400 `invalid_channel`.
+pub const CHANNEL_NAME_MAX: usize = 164;
+/// Length of an event name in characters; Pusher's own bound. Past it: 400 `invalid_field`.
+pub const EVENT_NAME_MAX: usize = 200;
+/// Length of a message id (idempotency key) in bytes: room for two UUIDs and a prefix. Past it: 400 `invalid_field`.
+pub const MESSAGE_ID_MAX: usize = 128;
+/// Length of a connection id in bytes, as far as one is given in `except`. Past it: 400 `invalid_field`.
+pub const CONNECTION_ID_MAX: usize = 64;
+
+/// Size of one message's data in bytes unless a channel rule says otherwise; what the WebSocket guides advise. Past it: 413.
+pub const MESSAGE_BYTES_DEFAULT: usize = 64 * 1024;
+/// The most that a channel rule may allow one message: several have to fit a row (2 MB at most). Past it: `APPS` is refused.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// What a client's frame may have around its data (type, event, id). Past data and envelope together: close 1009.
+pub const FRAME_ENVELOPE_BYTES: usize = 2 * 1024;
+/// Body of one publish request: a batch of ten messages of the default size, with their envelopes. Past it: 413.
+pub const PUBLISH_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Messages in one `batch`; Pusher's own bound. Past it: 400 `invalid_field`.
+pub const BATCH_MAX: usize = 10;
+/// Channels in one publish; Pusher's own bound, and one request between objects each. Past it: 400 `invalid_field`.
+pub const CHANNELS_PER_PUBLISH_MAX: usize = 100;
+/// Objects asked at the same time by one publish: the runtime opens six connections per request and queues the rest.
+pub const CALLS_AT_ONCE: usize = 6;
+
+/// Age of a signed request in seconds, either way; Pusher's own window. Past it: 401 `expired`.
+pub const SIGNATURE_WINDOW_S: u64 = 600;
+/// Size of a token in bytes: it travels in a header. Past it: 413.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Channel patterns in one token: each is tried on connecting. Past it: 401 `unauthorized`.
+pub const TOKEN_PATTERNS_MAX: usize = 100;
+/// Length of a user id in characters; Pusher's own bound. Past it: 401 `unauthorized`.
+pub const USER_ID_MAX: usize = 128;
+/// How far ahead of ours a token issuer's clock may be in seconds when `nbf` is judged. `exp` has no leeway.
+pub const TOKEN_SKEW_S: u64 = 60;
+
+/// Apps in `APPS`: it is one secret, and secrets hold 5 KB. Past it: `APPS` is refused.
+pub const APPS_MAX: usize = 100;
+/// Live secrets of one app: the old and the new one while a secret is rotated.
+pub const SECRETS_MAX: usize = 2;
+/// Shortest secret in bytes: guessing 16 random characters is hopeless.
+pub const SECRET_BYTES_MIN: usize = 16;
+/// Allowed origins of one app.
+pub const ORIGINS_MAX: usize = 100;
+/// Channel rules of one app: each is tried when a channel is looked up.
+pub const RULES_MAX: usize = 100;
+
+/// Messages that a channel keeps unless its rule says otherwise.
+pub const HISTORY_SIZE_DEFAULT: u64 = 100;
+/// The most messages that a rule may keep: the index of a channel's log is in memory.
+pub const HISTORY_SIZE_MAX: u64 = 10_000;
+/// How long a message is kept in seconds unless a channel rule says otherwise.
+pub const HISTORY_TTL_S_DEFAULT: u64 = 600;
+/// The longest that a rule may keep a message, in seconds (a week).
+pub const HISTORY_TTL_S_MAX: u64 = 7 * 24 * 3600;
+/// Bytes of messages that a channel keeps, whatever its count: a replay of all of them has to stay affordable.
+/// Past it the oldest are out of the history (a `gap` says so).
+pub const HISTORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How long an id is remembered at least, in milliseconds: longer than any sane retry.
+pub const ID_WINDOW_MS: u64 = 600_000;
+/// Ids remembered per channel: 500,000 cost about 20 MB of memory. Past it the oldest are forgotten before their time
+/// (at more than 830 messages with an id per second, for ten minutes).
+pub const IDS_MAX: usize = 500_000;
+/// Bytes of log on disk per channel, kept messages and remembered ids together. Past it the oldest ids are forgotten
+/// before their time.
+pub const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Rows of log per channel, kept messages and remembered ids together: about 100 bytes of memory each. Past it the oldest ids
+/// are forgotten before their time.
+pub const SEGMENTS_MAX: usize = 100_000;
+/// Bytes of messages in one row of the log: a row holds 2 MB at most, and one message may be 256 KiB beyond.
+pub const SEGMENT_BYTES_MAX: usize = 512 * 1024;
+
+/// Publishes that may wait for the row before theirs. Past it: 503 `overloaded`.
+pub const PENDING_MAX: usize = 2_048;
+/// Bytes of messages that may wait for the row before theirs. Past it: 503 `overloaded`.
+pub const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a refused publisher is asked to wait, in seconds.
+pub const RETRY_AFTER_S: u32 = 1;
+
+/// Sockets in one object: the runtime allows 32,768. Past it: 503 `overloaded`.
+pub const SOCKETS_MAX: usize = 32_000;
+/// Frames per second and connection unless a rule says otherwise (Pusher's own bound for client events); bursts of
+/// twice as many are let through. Past it: `rate_limited`, and the frame is not looked at.
+pub const CLIENT_RATE_DEFAULT: u32 = 10;
+/// The highest rate that a rule may allow: one object does about 1,000 events per second for everyone together.
+pub const CLIENT_RATE_MAX: u32 = 1_000;
+/// Frames refused by rate, in a row, before the connection is closed with 4429.
+pub const RATE_STRIKES_MAX: u32 = 100;
+
+/// The newest messages that a first connection may ask for with `last`.
+pub const LAST_MAX: u64 = 1_000;
+/// What is replayed at once while connecting, in bytes of log. More is replayed in batches as the reader takes it.
+pub const REPLAY_INLINE_BYTES: u64 = 16 * 1024;
+/// One batch of a replay in bytes of log.
+pub const REPLAY_BATCH_BYTES: usize = 64 * 1024;
+/// Unsent bytes of one socket above which its next batch waits.
+pub const REPLAY_SOCKET_BYTES: u32 = 64 * 1024;
+/// Unsent bytes of all replays of an object above which none goes on: a quarter of the isolate's 128 MB.
+pub const REPLAY_TOTAL_BYTES: u64 = 32 * 1024 * 1024;
+/// Pause between two rounds of batches in milliseconds, so that live messages get their turn.
+pub const REPLAY_PAUSE_MS: u32 = 5;
+/// When an interrupted replay is taken up again at the latest, in milliseconds, by alarm.
+pub const REPLAY_LEASE_MS: u64 = 10_000;
+
+/// Unsent bytes of one socket past which it is closed with 4408: the send queue has no other bound, and a reader that is
+/// this far behind keeps the object awake. It loses nothing: the log has it.
+pub const UNSENT_BYTES_MAX: u32 = 1024 * 1024;
+/// Bytes sent to each socket between two looks at the unsent bytes: looking at every send costs 15 % of it.
+pub const UNSENT_LOOK_BYTES: usize = 256 * 1024;
+
+/// Messages on one page of history.
+pub const PAGE_MESSAGES_MAX: u64 = 1_000;
+/// Messages on a page when no limit is asked for.
+pub const PAGE_MESSAGES_DEFAULT: u64 = 100;
+/// Bytes of messages after which a page ends.
+pub const PAGE_BYTES: usize = 1024 * 1024;
+
+/// How often a channel that has listeners, but nothing left to keep, looks whether it may go, in milliseconds (a day).
+pub const IDLE_LOOK_MS: u64 = 24 * 3600 * 1000;
+/// Seconds between two comment lines on an event stream: proxies close what is silent for a minute.
+pub const STREAM_COMMENT_S: u32 = 25;
+/// Length of a message about what is wrong: it may quote what came in.
+pub const REFUSAL_MESSAGE_MAX: usize = 300;

@@ -1,0 +1,102 @@
+//! Where a log's rows are kept: the trait that the runtime's SQLite and the memory twin implement.
+
+use crate::position::Epoch;
+use std::collections::BTreeMap;
+
+/// Why a row could not be written or read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreError {
+    /// There is no room.
+    Full,
+    /// Anything else; the store has logged it.
+    Failed,
+}
+
+/// What the index needs of a row: everything but its messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RowHead {
+    /// The slot of the ring, and the row's key.
+    pub slot: u32,
+    /// The log's epoch.
+    pub epoch: Epoch,
+    /// The `seq` of its first message.
+    pub first: u64,
+    /// How many messages it numbers.
+    pub count: u32,
+    /// When it was written, in milliseconds.
+    pub time: u64,
+    /// Bytes of its messages.
+    pub bytes: u32,
+    /// Fingerprints of the ids in it, encoded.
+    pub ids: Vec<u8>,
+}
+
+/// A row: one message, or all that arrived while the row before was being written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// What the index needs.
+    pub head: RowHead,
+    /// The messages, encoded.
+    pub body: Vec<u8>,
+}
+
+/// A channel's storage. Synchronous, so that nothing comes between deciding and storing.
+pub trait Store {
+    /// The heads of all rows, oldest first. Must not create anything.
+    fn load(&mut self) -> Result<Vec<RowHead>, StoreError>;
+    /// The messages of the row in a slot.
+    fn read(&mut self, slot: u32) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Puts a row into its slot, in place of what is there. Creates what it needs. One row written.
+    fn write(&mut self, row: &Row) -> Result<(), StoreError>;
+    /// Deletes the row in a slot. One row written.
+    fn remove(&mut self, slot: u32) -> Result<(), StoreError>;
+    /// The epoch that a connected session remembers, for a channel that has stored nothing yet.
+    fn remembered_epoch(&mut self) -> Option<Epoch>;
+}
+
+/// The store in memory: the twin of the runtime's, for tests and simulations.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    /// The rows by slot.
+    pub rows: BTreeMap<u32, Row>,
+    /// What [`Store::remembered_epoch`] answers.
+    pub remembered: Option<Epoch>,
+    /// The next writes fail so.
+    pub failing: Option<StoreError>,
+    /// Rows written so far.
+    pub written: u64,
+}
+
+impl Store for MemoryStore {
+    fn load(&mut self) -> Result<Vec<RowHead>, StoreError> {
+        let mut heads: Vec<RowHead> = self.rows.values().map(|row| row.head.clone()).collect();
+        heads.sort_by_key(|head| head.first);
+        Ok(heads)
+    }
+
+    fn read(&mut self, slot: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.rows.get(&slot).map(|row| row.body.clone()))
+    }
+
+    fn write(&mut self, row: &Row) -> Result<(), StoreError> {
+        if let Some(error) = self.failing {
+            return Err(error);
+        }
+        self.rows.insert(row.head.slot, row.clone());
+        self.written += 1;
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: u32) -> Result<(), StoreError> {
+        if let Some(error) = self.failing {
+            return Err(error);
+        }
+        self.rows.remove(&slot);
+        self.written += 1;
+        Ok(())
+    }
+
+    fn remembered_epoch(&mut self) -> Option<Epoch> {
+        self.remembered
+    }
+}

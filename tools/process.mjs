@@ -1,0 +1,168 @@
+import { spawn } from "node:child_process";
+import { stripVTControlCharacters } from "node:util";
+import { environment, PlainError, root } from "./common.mjs";
+
+const running = new Set();
+const inForeground = new Set();
+
+function signalGroup(pid, signal) {
+  try {
+    process.kill(-pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function endGroup(pid) {
+  if (!signalGroup(pid, "SIGTERM")) return;
+  for (let waited = 0; waited < 5000; waited += 100) {
+    if (!signalGroup(pid, 0)) return;
+    await pause(100);
+  }
+  signalGroup(pid, "SIGKILL");
+}
+
+/** Ends everything that was started here, and whatever that has started in turn. */
+export const endAll = () => Promise.all([...running].map(endGroup));
+
+let ending = false;
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+]) {
+  process.on(signal, async () => {
+    // npm passes a Ctrl-C on that the terminal has delivered already.
+    if (ending) return;
+    ending = true;
+    for (const { child } of inForeground) if (signal !== "SIGINT") child.kill(signal);
+    const patience = pause(10_000);
+    await Promise.all([endAll(), ...[...inForeground].map(({ exited }) => Promise.race([exited, patience]))]);
+    process.exit(code);
+  });
+}
+
+function splitLines(onLine) {
+  let rest = "";
+  return {
+    push(chunk) {
+      // Cargo redraws its progress with carriage returns.
+      const lines = (rest + chunk).split(/\r\n|\n|\r/);
+      rest = lines.pop();
+      lines.forEach(onLine);
+    },
+    flush() {
+      if (rest) onLine(rest);
+      rest = "";
+    },
+  };
+}
+
+/**
+ * Starts a command in a process group of its own, so that it can be ended with all its children.
+ * `finished` resolves to `{ code, timedOut }`, and never rejects.
+ */
+export function launch(command, args, { env, onLine, seconds } = {}) {
+  const stdio = onLine ? ["ignore", "pipe", "pipe"] : ["ignore", "inherit", "inherit"];
+  const child = spawn(command, args, { cwd: root, env: env ?? environment(), stdio, detached: true });
+  const splitters = onLine ? [child.stdout, child.stderr].map((stream) => attach(stream, onLine)) : [];
+  const closed = new Promise((resolve) => child.once("close", resolve));
+  let timedOut = false;
+  const finished = new Promise((resolve) => {
+    let timer;
+    const settle = async (code) => {
+      clearTimeout(timer);
+      // A child left behind could hold the port, or the pipe, for ever.
+      if (child.pid) await endGroup(child.pid);
+      running.delete(child.pid);
+      if (child.pid) await Promise.race([closed, pause(2000)]);
+      for (const splitter of splitters) splitter.flush();
+      resolve({ code, timedOut });
+    };
+    child.once("error", (error) => {
+      onLine?.(error.message);
+      settle(127);
+    });
+    child.once("exit", (code, signal) => settle(code ?? `signal ${signal}`));
+    if (child.pid) running.add(child.pid);
+    if (seconds)
+      timer = setTimeout(() => {
+        timedOut = true;
+        endGroup(child.pid);
+      }, seconds * 1000);
+  });
+  return { finished, end: () => (child.pid ? endGroup(child.pid) : undefined) };
+}
+
+function attach(stream, onLine) {
+  const splitter = splitLines(onLine);
+  stream.setEncoding("utf8");
+  stream.on("data", splitter.push);
+  return splitter;
+}
+
+/**
+ * Runs a command to its end with the terminal at its disposal, as what asks questions wants it, and returns
+ * its exit code.
+ */
+export async function runInForeground(command, args) {
+  const child = spawn(command, args, { cwd: root, env: environment(), stdio: "inherit" });
+  const exited = new Promise((resolve) => {
+    child.once("error", (error) => {
+      console.error(error.message);
+      resolve(127);
+    });
+    child.once("exit", (code) => resolve(code ?? 1));
+  });
+  const entry = { child, exited };
+  inForeground.add(entry);
+  const code = await exited;
+  inForeground.delete(entry);
+  return code;
+}
+
+const cargoBar = /^\s*Building \[[^\]]*\]\s+(\d+\/\d+)(?:: (.*))?$/;
+
+/** Environment that has cargo report how many crates it has done, also where there is no terminal. */
+export const cargoProgress = {
+  CARGO_TERM_PROGRESS_WHEN: "always",
+  CARGO_TERM_PROGRESS_WIDTH: "100",
+  CARGO_TERM_COLOR: process.stdout.isTTY ? "always" : "never",
+};
+
+/**
+ * Runs a command to its end beneath a task of the board, and returns `{ code, timedOut, output }`, where
+ * `output` has neither progress bars nor the lines that `skip` picks out.
+ */
+export async function run(task, command, args, { env, seconds, echo, skip } = {}) {
+  const output = [];
+  const onLine = (line) => {
+    const plain = stripVTControlCharacters(line);
+    const bar = plain.match(cargoBar);
+    if (bar) return task.update(`${bar[1]} ${bar[2] ?? ""}`);
+    if (skip?.(plain)) return task.update(plain);
+    output.push(line);
+    echo?.(line);
+    if (plain.trim()) task.update(plain);
+  };
+  const result = await launch(command, args, { env, seconds, onLine }).finished;
+  return { ...result, output: output.join("\n") };
+}
+
+/** Runs a command as `run` does, and throws with all of its output if it fails. */
+export async function must(task, command, args, options = {}) {
+  const result = await run(task, command, args, options);
+  if (result.code === 0 && !result.timedOut) return result.output;
+  const why = result.timedOut ? `took longer than ${options.seconds} s` : `failed (${result.code})`;
+  throw new PlainError(`${result.output}\n\n\`${command} ${args.join(" ")}\` ${why}.`);
+}
+
+/** Returns the first line a command prints, or undefined when it is not there or fails. */
+export async function firstLine(command, args) {
+  const lines = [];
+  const { code } = await launch(command, args, { onLine: (line) => lines.push(line), seconds: 60 }).finished;
+  return code === 0 ? (lines[0] ?? "") : undefined;
+}
