@@ -1,4 +1,4 @@
-import { FINAL_CODES, join } from "./resume.js";
+import { FINAL_CODES, join, keepAlive } from "./resume.js";
 
 const MAX_ENTRIES = 500;
 const MAX_SHOWN = 20_000;
@@ -25,6 +25,7 @@ const WORDS = {
 };
 
 const $ = (id) => document.getElementById(id);
+const typed = (id) => $(id).value.trim();
 
 /** The one visit to a room this page is on; `position` outlives a disconnect so that coming back resumes. */
 const visit = { socket: null, channel: "", key: "", position: "", live: false, lastClose: "", lastError: null };
@@ -33,9 +34,7 @@ const sent = new Map();
 // Connection
 
 function connect() {
-  const channel = $("channel").value.trim();
-  const key = $("key").value.trim();
-  const token = $("token").value.trim();
+  const [channel, key, token] = ["channel", "key", "token"].map(typed);
   if (!channel) return $("channel").focus();
   if (channel !== visit.channel || key !== visit.key) visit.position = "";
   Object.assign(visit, { channel, key, lastClose: "", lastError: null });
@@ -43,7 +42,8 @@ function connect() {
   const room = new URL(`/rooms/${encodeURIComponent(channel)}`, location.origin.replace(/^http/, "ws"));
   if (key) room.searchParams.set("key", key);
   if (token) room.searchParams.set("token", token);
-  const socket = join(room.href, { onframe, onwait, onpong, position: visit.position });
+  const socket = join(room.href, onframe, { onwait, position: visit.position });
+  keepAlive(socket, onpong);
   // Not addEventListener: the copy of its own close events that partysocket hands out there has lost the code.
   socket.onclose = onclose;
   visit.socket = socket;
@@ -77,6 +77,7 @@ function onclose(event) {
   const name = error?.code ?? event.reason;
   const known = WORDS[event.code] ?? "";
   const words = failed ? "The server could not be reached." : `${[event.code, name].join(" ").trim()}. ${known}`.trim();
+  visit.lastError = null;
   // A night of failed attempts must not push every message out of the list.
   if (!failed || !visit.lastClose) addEntry("closed", { note: words, final });
   const said = error ? ` The server says: “${String(error.message).replace(/\.$/, "")}”.` : "";
@@ -119,7 +120,7 @@ function onwelcome(frame) {
 function onack(frame) {
   const started = sent.get(frame.id);
   sent.delete(frame.id);
-  const took = started === undefined ? "" : ` after ${Math.round(performance.now() - started)} ms`;
+  const took = started === undefined ? "" : ` after ${since(started)}`;
   result(`${frame.duplicate ? "Had been published" : "Published"} at ${frame.position}${took}.`);
 }
 
@@ -135,6 +136,8 @@ function onpong(ms) {
   $("latency").textContent = ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
 }
 
+const since = (started) => `${Math.round(performance.now() - started)} ms`;
+
 function gapWords(frame) {
   const why = {
     expired: "they are older than the history kept",
@@ -148,7 +151,7 @@ function gapWords(frame) {
 
 /** The data field as JSON text: kept as typed, since parsing and printing it again would round long numbers. */
 function typedData() {
-  const text = $("publish-data").value.trim();
+  const text = typed("publish-data");
   try {
     JSON.parse(text);
     return { json: text };
@@ -159,9 +162,8 @@ function typedData() {
 }
 
 function publishBody(first, json) {
-  const event = $("publish-event").value.trim();
-  const fields = event ? { ...first, event } : first;
-  return `${JSON.stringify(fields).slice(0, -1)},"data":${json}}`;
+  const event = typed("publish-event") || undefined;
+  return `${JSON.stringify({ ...first, event }).slice(0, -1)},"data":${json}}`;
 }
 
 function publishOverSocket() {
@@ -185,12 +187,12 @@ async function publishByHttp() {
       // Without this, a 401 would make the browser ask the visitor for a password.
       credentials: "omit",
       headers: { authorization: `Basic ${btoa(`${DEV.key}:${DEV.secret}`)}`, "content-type": "application/json" },
-      body: publishBody({ channel: $("channel").value.trim() }, json),
+      body: publishBody({ channel: typed("channel") }, json),
     });
     const answer = await response.json();
-    if (!response.ok) return result(`${response.status} ${answer.error?.code ?? ""}: ${answer.error?.message ?? ""}`, true);
+    if (!response.ok) return result(`${response.status} ${answer.error?.code}: ${answer.error?.message}`, true);
     const [done] = Object.values(answer.channels);
-    result(`${response.status}: published at ${done.position} after ${Math.round(performance.now() - started)} ms.`);
+    result(`${response.status}: published at ${done.position} after ${since(started)}.`);
   } catch (error) {
     result(`No usable answer: ${error.message}`, true);
   }
@@ -199,7 +201,7 @@ async function publishByHttp() {
 function httpAllowed() {
   const needsSecret = "HTTP publishing needs an app's secret, and a secret must never be in a page.";
   if (!LOCAL) return { allowed: false, hint: `${needsSecret} Publish from your server, or with the curl line.` };
-  const key = $("key").value.trim();
+  const key = typed("key");
   if (key && key !== DEV.key) return { allowed: false, hint: `${needsSecret} Only ${DEV.key} has one that is public.` };
   return { allowed: true, hint: `HTTP uses the development secret, ${DEV.key}:${DEV.secret}.` };
 }
@@ -207,11 +209,11 @@ function httpAllowed() {
 const quoted = (text) => (/^[\w.:/@=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
 function curlLine() {
-  const key = $("key").value.trim();
+  const key = typed("key");
   const { json } = typedData();
   let user = key ? `${quoted(key)}:"$DORMOUSE_SECRET"` : `"$DORMOUSE_KEY:$DORMOUSE_SECRET"`;
   if (httpAllowed().allowed) user = `${DEV.key}:${DEV.secret}`;
-  const body = publishBody({ channel: $("channel").value.trim() }, json ?? "null");
+  const body = publishBody({ channel: typed("channel") }, json ?? "null");
   const url = `${location.origin}/publish`;
   return `curl -u ${user} ${url} -H 'content-type: application/json' -d ${quoted(body)}`;
 }
@@ -226,10 +228,9 @@ async function copyCurl() {
     words = "Selected";
   }
   $("copy-curl").textContent = words;
-  $("copy-status").textContent = words === "Copied" ? "Copied the curl line" : "Selected the curl line: copy it with the keyboard";
+  $("copy-status").textContent = `${words} the curl line`;
   setTimeout(() => {
     $("copy-curl").textContent = "Copy";
-    $("copy-status").textContent = "";
   }, 2_000);
 }
 
@@ -380,11 +381,6 @@ $("connect").addEventListener("click", (event) => {
   disconnect();
 });
 $("publish-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  publishOverSocket();
-});
-$("publish-data").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
   event.preventDefault();
   publishOverSocket();
 });

@@ -6,19 +6,12 @@ export const FINAL_CODES = new Set([4400, 4401, 4403, 4404, 4413]);
 // Full jitter. After a deploy every client comes back at once; a delay drawn from the whole range spreads them evenly.
 const fullJitter = (attempt) => Math.random() * Math.min(30_000, 1_000 * 2 ** attempt);
 
-// A position is "epoch:seq". Across epochs nothing can be compared, so nothing counts as seen.
-function seen(position, last) {
-  const [epoch, seq] = position.split(":");
-  const [lastEpoch, lastSeq] = last.split(":");
-  return epoch === lastEpoch && Number(seq) <= Number(lastSeq);
-}
-
 /**
  * Joins a room and stays in it. `room` is its wss:// address, `position` where an earlier visit ended.
- * `onframe(frame, position, text)` gets every frame once; `onwait(ms)` and `onpong(ms)` are for those who show such things.
+ * `onframe(frame, position, text)` gets every frame once; `onwait(ms)` hears of each attempt before its delay.
  */
-export function join(room, { onframe, onwait, onpong, position = "" }) {
-  // partysocket's own delays are drawn once or not at all, but it awaits this function before each attempt: wait here.
+export function join(room, onframe, { position = "", onwait } = {}) {
+  // partysocket's own delays are not random, but before each attempt it awaits this function: so the wait is here.
   const url = async () => {
     const delay = socket.retryCount > 0 ? fullJitter(socket.retryCount - 1) : 0;
     onwait?.(delay);
@@ -32,23 +25,28 @@ export function join(room, { onframe, onwait, onpong, position = "" }) {
     connectionTimeout: 10_000,
     shouldReconnectOnClose: (event) => !FINAL_CODES.has(event.code),
   });
-
-  let pingedAt = 0;
   socket.addEventListener("message", ({ data }) => {
-    if (data === "pong") {
-      onpong?.(performance.now() - pingedAt);
-      pingedAt = 0;
-      return;
-    }
+    if (data === "pong") return;
     const frame = JSON.parse(data);
     if (frame.type === "message" && seen(frame.position, position)) return;
     // An ack tells where one message went, not how far this client has read: others may still be on their way.
     if (frame.position && frame.type !== "ack") position = frame.position;
     onframe(frame, position, data);
   });
+  return socket;
+}
 
-  // Pings keep intermediaries from closing a quiet socket. One left unanswered is the only sign of a line that died silently.
+// A position is "epoch:seq". Across epochs nothing can be compared, so nothing counts as seen.
+function seen(position, last) {
+  const [epoch, seq] = position.split(":");
+  const [lastEpoch, lastSeq] = last.split(":");
+  return epoch === lastEpoch && Number(seq) <= Number(lastSeq);
+}
+
+/** Pings keep a quiet socket from being closed on the way; one left unanswered is the only sign of a line that died silently. */
+export function keepAlive(socket, onpong) {
   let timer;
+  let pingedAt = 0;
   const ping = () => {
     if (pingedAt) return socket.reconnect(4000, "no pong");
     pingedAt = performance.now();
@@ -61,5 +59,9 @@ export function join(room, { onframe, onwait, onpong, position = "" }) {
     ping();
   });
   socket.addEventListener("close", () => clearInterval(timer));
-  return socket;
+  socket.addEventListener("message", ({ data }) => {
+    if (data !== "pong") return;
+    onpong?.(performance.now() - pingedAt);
+    pingedAt = 0;
+  });
 }

@@ -13,7 +13,8 @@ const tasks = new Set();
 let timer;
 let frame = 0;
 
-const stateOf = (task) => [task.name, task.detail, duration(Date.now() - task.since)].filter(Boolean).join("  ");
+const stateOf = (task) =>
+  [task.name, task.detail, duration(Date.now() - task.since)].filter(Boolean).join("  ");
 
 function drawLive() {
   frame = (frame + 1) % spinner.length;

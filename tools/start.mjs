@@ -21,7 +21,8 @@ function checkFree(port) {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once("error", (error) => {
-      const why = error.code === "EADDRINUSE" ? "is taken by another program" : `cannot be used (${error.code})`;
+      const why =
+        error.code === "EADDRINUSE" ? "is taken by another program" : `cannot be used (${error.code})`;
       reject(new PlainError(`Port ${port} ${why}. Choose another one: PORT=${port + 1} npm start`));
     });
     probe.listen(port, host, () => probe.close(resolve));

@@ -62,7 +62,9 @@ export async function checkByHand() {
   if (npm === undefined) missing.push("npm, which comes with Node.js: https://nodejs.org");
   if (cargo === undefined) missing.push("Rust, by rustup: https://rustup.rs");
   if (cc === undefined) {
-    missing.push("a C compiler: `sudo apt-get install build-essential`, or on macOS `xcode-select --install`");
+    missing.push(
+      "a C compiler: `sudo apt-get install build-essential`, or on macOS `xcode-select --install`",
+    );
   }
   if (missing.length > 0) throw new PlainError(`Please install first:\n  - ${missing.join("\n  - ")}`);
 }

@@ -45,7 +45,7 @@ async function checkPurity(task) {
 
 async function testCore(task) {
   const seconds = 20 * minute;
-  const result = await run(task, "cargo", ["test", "-p", "dormouse-core"], {
+  const result = await run(task, "cargo", ["test", "-p", "dormouse-core", "--no-fail-fast"], {
     env: environment(cargoProgress),
     seconds,
   });
@@ -77,7 +77,11 @@ async function runNodeTest(task, file) {
   const broken = result.code !== 0 || result.timedOut;
   const bad = failed + skipped;
   // What is skipped is not known to work.
-  return { passed, failed: broken ? Math.max(1, bad) : bad, note: skipped > 0 ? `${skipped} skipped` : undefined };
+  return {
+    passed,
+    failed: broken ? Math.max(1, bad) : bad,
+    note: skipped > 0 ? `${skipped} skipped` : undefined,
+  };
 }
 
 function readCounts(report) {
@@ -89,7 +93,8 @@ function nodeTestFiles(folder = at("tests")) {
   if (!existsSync(folder)) return [];
   const entries = readdirSync(folder, { withFileTypes: true });
   const files = entries.flatMap((entry) => {
-    if (entry.isDirectory()) return entry.name === "node_modules" ? [] : nodeTestFiles(join(folder, entry.name));
+    if (entry.isDirectory())
+      return entry.name === "node_modules" ? [] : nodeTestFiles(join(folder, entry.name));
     return entry.name.endsWith(".test.mjs") ? [relative(root, join(folder, entry.name))] : [];
   });
   return files.sort();

@@ -7,14 +7,17 @@ function select(steps, names) {
   if (names.length === 0) return steps;
   const chosen = steps.filter(({ name }) => names.some((part) => name.includes(part)));
   if (chosen.length === 0) {
-    throw new PlainError(`No step has ${names.join(" or ")} in its name. There are:\n  ${steps.map(({ name }) => name).join("\n  ")}`);
+    throw new PlainError(
+      `No step has ${names.join(" or ")} in its name. There are:\n  ${steps.map(({ name }) => name).join("\n  ")}`,
+    );
   }
   // A step asked for by name still has to have its build.
   const needed = new Set(chosen.map(({ after }) => after));
   return steps.filter((step) => chosen.includes(step) || needed.has(step.name));
 }
 
-const wording = ({ passed, failed }) => [`${passed} passed`, failed > 0 && `${failed} failed`].filter(Boolean).join(", ");
+const wording = ({ passed, failed }) =>
+  [`${passed} passed`, failed > 0 && `${failed} failed`].filter(Boolean).join(", ");
 
 async function runStep(step, obstacle) {
   say();

@@ -131,6 +131,12 @@ pub fn say(channel: &ChannelName, format: Format, say: &Say) -> Option<Frame> {
     serde_json::to_string(&out).ok().map(Frame::Text)
 }
 
+/// The error frame for a WebSocket that is refused before it has a channel.
+#[must_use]
+pub fn refused(refusal: &Refusal) -> String {
+    serde_json::to_string(&Out::Error { refusal }).unwrap_or_default()
+}
+
 /// The frame of a message for connections of this format. Built once for all of them.
 #[must_use]
 pub fn message(channel: &ChannelName, format: Format, position: Position, message: &Message) -> Frame {

@@ -15,6 +15,8 @@ pub const MESSAGE_BYTES_DEFAULT: usize = 64 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// What a client's frame may have around its data (type, event, id). Past data and envelope together: close 1009.
 pub const FRAME_ENVELOPE_BYTES: usize = 2 * 1024;
+/// The longest frame that is looked at at all, in bytes (for text: UTF-16 units). Past it: close 1009.
+pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + FRAME_ENVELOPE_BYTES;
 /// Body of one publish request: a batch of ten messages of the default size, with their envelopes. Past it: 413.
 pub const PUBLISH_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Messages in one `batch`; Pusher's own bound. Past it: 400 `invalid_field`.
@@ -101,6 +103,8 @@ pub const REPLAY_SOCKET_BYTES: u32 = 64 * 1024;
 pub const REPLAY_TOTAL_BYTES: u64 = 32 * 1024 * 1024;
 /// Pause between two rounds of batches in milliseconds, so that live messages get their turn.
 pub const REPLAY_PAUSE_MS: u32 = 5;
+/// How long a reader may take nothing of its replay, in milliseconds. Past it: close 4408.
+pub const REPLAY_STALL_MS: u64 = 30_000;
 /// When an interrupted replay is taken up again at the latest, in milliseconds, by alarm.
 pub const REPLAY_LEASE_MS: u64 = 10_000;
 

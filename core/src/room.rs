@@ -53,6 +53,11 @@ pub enum Input {
         /// The frame.
         frame: Frame,
     },
+    /// A socket sent a frame that is too long to be looked at ([`limits::FRAME_BYTES_MAX`]).
+    FrameTooLong {
+        /// Its attachment.
+        session: Session,
+    },
     /// The Worker publishes.
     Publish {
         /// Names the call in [`Output::Answer`].
@@ -173,6 +178,11 @@ impl Room {
         }
     }
 
+    /// Learns when the object's alarm will ring: known a moment after waking, before the first event.
+    pub fn armed(&mut self, armed: Option<u64>) {
+        self.armed = armed;
+    }
+
     /// Decides. Everything that shall be done is appended to `out`.
     pub fn handle<S: Store>(&mut self, input: Input, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
         match input {
@@ -183,6 +193,7 @@ impl Room {
                 }
             }
             Input::Frame { session, frame } => self.hear(session, frame, turn, store, out),
+            Input::FrameTooLong { session } => self.dismiss_too_large(&session, out),
             Input::Publish { ticket, messages } => self.publish(Asker::Call(ticket), messages, turn, store, out),
             Input::Flushed(result) => self.flushed(result, turn, store, out),
             Input::Replay { session } => self.replay(session, turn, store, out),
@@ -275,9 +286,7 @@ impl Room {
         };
         let envelope = if session.format.is_raw() { 0 } else { limits::FRAME_ENVELOPE_BYTES };
         if length > self.rule.message_bytes + envelope {
-            let refusal =
-                Refusal::new(Code::TooLarge, format!("a message has at most {} bytes", self.rule.message_bytes));
-            return self.dismiss(&session, refusal::CLOSE_FRAME_TOO_LARGE, refusal, out);
+            return self.dismiss_too_large(&session, out);
         }
         match self.read(&session, frame) {
             Ok(message) => {
@@ -355,6 +364,12 @@ impl Room {
             // Whatever the reason, an object is woken once a second at most.
             self.wake_at(at.max(turn.now + 1000), out);
         }
+    }
+
+    fn dismiss_too_large(&self, session: &Session, out: &mut Vec<Output>) {
+        let most = self.rule.message_bytes;
+        let refusal = Refusal::new(Code::TooLarge, format!("a message has at most {most} bytes"));
+        self.dismiss(session, refusal::CLOSE_FRAME_TOO_LARGE, refusal, out);
     }
 
     /// The last words and the close.

@@ -1,1 +1,12 @@
-//! stub
+//! The Durable Objects of Dormouse. They decide nothing: translate what happens for the core, ask it, and perform what it says.
+
+mod env;
+#[expect(missing_docs, reason = "`durable_object` exports methods of its own")]
+mod room;
+mod sockets;
+mod sql;
+mod stub;
+
+pub use env::{Apps, apps};
+pub use room::Room;
+pub use stub::RoomStub;

@@ -8,11 +8,13 @@ use crate::message::Message;
 use crate::position::Position;
 use crate::refusal::Refusal;
 use crate::store::Store;
+use serde::Deserialize;
 
 /// Which page is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 pub struct PageQuery {
     /// The messages after this position; `None`: from the oldest on.
+    #[serde(default)]
     pub after: Option<Position>,
     /// At most so many; 1 … [`limits::PAGE_MESSAGES_MAX`].
     pub limit: u64,

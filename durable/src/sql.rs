@@ -1,0 +1,152 @@
+//! The log's rows in the object's SQLite. Every statement stands here.
+
+use dormouse_core::position::Epoch;
+use dormouse_core::store::{Row, RowHead, Store, StoreError};
+use js_sys::{Array, JsString, Uint8Array};
+use wasm_bindgen::prelude::*;
+use web_sys::js_sys;
+use worker::console_error;
+use worker::worker_sys::{DurableObjectStorage, SqlStorageCursor};
+
+#[wasm_bindgen]
+extern "C" {
+    /// `storage.sql`, whose `exec` takes a string that is a JavaScript one already: the generated binding makes one anew for every call.
+    type Sql;
+    #[wasm_bindgen(method, catch, getter)]
+    fn sql(this: &Storage) -> Result<Sql, JsValue>;
+    #[wasm_bindgen(method, catch, variadic)]
+    fn exec(this: &Sql, query: &JsString, bindings: &Array) -> Result<SqlStorageCursor, JsValue>;
+    type Storage;
+}
+
+const TABLE: &str = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'log'";
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS log (
+    slot INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
+    time INTEGER NOT NULL, bytes INTEGER NOT NULL, ids BLOB NOT NULL, body BLOB NOT NULL) STRICT";
+const HEADS: &str = "SELECT slot, epoch, first, count, time, bytes, ids FROM log ORDER BY first";
+const READ: &str = "SELECT body FROM log WHERE slot = ?";
+// In place: one row written, where a delete and an insert would be two.
+const WRITE: &str = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET
+    epoch = excluded.epoch, first = excluded.first, count = excluded.count, time = excluded.time,
+    bytes = excluded.bytes, ids = excluded.ids, body = excluded.body";
+const REMOVE: &str = "DELETE FROM log WHERE slot = ?";
+
+/// The rows of one object's log.
+pub(crate) struct SqlStore {
+    storage: DurableObjectStorage,
+    write: JsString,
+    /// Whether the table is known to be there.
+    created: bool,
+    /// What sockets remember; asked for when the log has no rows.
+    remembered: Box<dyn Fn() -> Option<Epoch>>,
+}
+
+impl SqlStore {
+    pub(crate) fn new(storage: DurableObjectStorage, remembered: Box<dyn Fn() -> Option<Epoch>>) -> Self {
+        Self { storage, write: JsString::from(WRITE), created: false, remembered }
+    }
+
+    /// All storage was deleted: the table is made anew by the next write.
+    pub(crate) fn forgotten(&mut self) {
+        self.created = false;
+    }
+
+    fn exec(&self, query: &JsString, bindings: &[JsValue]) -> Result<SqlStorageCursor, StoreError> {
+        let bindings: Array = bindings.iter().collect();
+        let storage: &Storage = self.storage.unchecked_ref();
+        storage.sql().and_then(|sql| sql.exec(query, &bindings)).map_err(|error| store_error(&error))
+    }
+
+    fn rows(&self, query: &str, bindings: &[JsValue]) -> Result<Vec<Array>, StoreError> {
+        // `raw` and not `toArray`: that one's exceptions would abort the whole isolate.
+        let rows = self.exec(&JsString::from(query), bindings)?.raw();
+        let mut out = Vec::new();
+        loop {
+            let next = rows.next().map_err(|error| store_error(&error))?;
+            if next.done() {
+                return Ok(out);
+            }
+            out.push(next.value().unchecked_into());
+        }
+    }
+}
+
+impl Store for SqlStore {
+    fn load(&mut self) -> Result<Vec<RowHead>, StoreError> {
+        if !self.created {
+            self.created = !self.rows(TABLE, &[])?.is_empty();
+        }
+        if !self.created {
+            return Ok(Vec::new());
+        }
+        let heads = self.rows(HEADS, &[])?;
+        heads.iter().map(|row| head(row).ok_or(StoreError::Failed)).collect()
+    }
+
+    fn read(&mut self, slot: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        let rows = self.rows(READ, &[slot.into()])?;
+        Ok(rows.first().map(|row| Uint8Array::new(&row.get(0)).to_vec()))
+    }
+
+    fn write(&mut self, row: &Row) -> Result<(), StoreError> {
+        if !self.created {
+            self.exec(&JsString::from(CREATE), &[])?;
+            self.created = true;
+        }
+        let head = &row.head;
+        let bindings = [
+            head.slot.into(),
+            number(head.epoch.bits()),
+            number(head.first),
+            head.count.into(),
+            number(head.time),
+            head.bytes.into(),
+            Uint8Array::from(head.ids.as_slice()).into(),
+            Uint8Array::from(row.body.as_slice()).into(),
+        ];
+        self.exec(&self.write, &bindings).map(|_| ())
+    }
+
+    fn remove(&mut self, slot: u32) -> Result<(), StoreError> {
+        self.exec(&JsString::from(REMOVE), &[slot.into()]).map(|_| ())
+    }
+
+    fn remembered_epoch(&mut self) -> Option<Epoch> {
+        (self.remembered)()
+    }
+}
+
+fn head(row: &Array) -> Option<RowHead> {
+    Some(RowHead {
+        slot: u32::try_from(integer(row, 0)?).ok()?,
+        epoch: Epoch::new(integer(row, 1)?),
+        first: integer(row, 2)?,
+        count: u32::try_from(integer(row, 3)?).ok()?,
+        time: integer(row, 4)?,
+        bytes: u32::try_from(integer(row, 5)?).ok()?,
+        ids: Uint8Array::new(&row.get(6)).to_vec(),
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to be whole and not negative; 53 bits at most"
+)]
+fn integer(row: &Array, column: u32) -> Option<u64> {
+    let value = row.get(column).as_f64()?;
+    (value >= 0.0 && value.fract() == 0.0).then_some(value as u64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "epochs have 48 bits, numbers of messages and times stay under 53")]
+fn number(value: u64) -> JsValue {
+    JsValue::from_f64(value as f64)
+}
+
+/// What a failure means; said once, in the log.
+pub(crate) fn store_error(error: &JsValue) -> StoreError {
+    let text =
+        error.dyn_ref::<js_sys::Error>().map_or_else(|| format!("{error:?}"), |error| String::from(error.message()));
+    console_error!("storage: {text}");
+    if text.contains("SQLITE_FULL") || text.contains("disk is full") { StoreError::Full } else { StoreError::Failed }
+}

@@ -1,0 +1,86 @@
+//! An event stream on this side, a socket of the room on that side. The Worker's time while it waits is not paid for, and the room sleeps.
+
+use dormouse_core::limits;
+use dormouse_core::stream::COMMENT;
+use futures::channel::mpsc;
+use futures::{FutureExt, Stream};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use worker::web_sys::{self, MessageEvent};
+use worker::{Delay, Result, WebSocket};
+
+/// The text of a socket's frames as a stream of bytes; the room has written them as events already.
+pub(crate) struct Bridge {
+    socket: WebSocket,
+    events: mpsc::UnboundedReceiver<Vec<u8>>,
+    /// Bytes that came and were not taken: the bound on the channel above.
+    waiting: Rc<Cell<usize>>,
+    comment: Delay,
+    on_message: Closure<dyn FnMut(MessageEvent)>,
+    on_end: Closure<dyn FnMut(web_sys::Event)>,
+}
+
+impl Bridge {
+    pub(crate) fn new(socket: WebSocket) -> Result<Self> {
+        let (sender, events) = mpsc::unbounded::<Vec<u8>>();
+        let waiting = Rc::new(Cell::new(0_usize));
+        let ending = sender.clone();
+        let on_end = Closure::<dyn FnMut(web_sys::Event)>::new(move |_| ending.close_channel());
+        let on_message = {
+            let waiting = waiting.clone();
+            Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+                let Some(text) = event.data().as_string() else { return };
+                waiting.set(waiting.get() + text.len());
+                // A reader this slow is let go; its browser comes back with the last id that it has seen.
+                if waiting.get() > limits::UNSENT_BYTES_MAX as usize
+                    || sender.unbounded_send(text.into_bytes()).is_err()
+                {
+                    sender.close_channel();
+                }
+            })
+        };
+        let raw: &web_sys::WebSocket = socket.as_ref();
+        raw.add_event_listener_with_callback("message", on_message.as_ref().unchecked_ref())?;
+        raw.add_event_listener_with_callback("close", on_end.as_ref().unchecked_ref())?;
+        raw.add_event_listener_with_callback("error", on_end.as_ref().unchecked_ref())?;
+        socket.accept()?;
+        Ok(Self { socket, events, waiting, comment: pause(), on_message, on_end })
+    }
+}
+
+fn pause() -> Delay {
+    Delay::from(Duration::from_secs(u64::from(limits::STREAM_COMMENT_S)))
+}
+
+impl Stream for Bridge {
+    type Item = Result<Vec<u8>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(event) = Pin::new(&mut self.events).poll_next(context) {
+            let taken = event.as_ref().map_or(0, Vec::len);
+            self.waiting.set(self.waiting.get().saturating_sub(taken));
+            return Poll::Ready(event.map(Ok));
+        }
+        if self.comment.poll_unpin(context).is_ready() {
+            self.comment = pause();
+            return Poll::Ready(Some(Ok(COMMENT.into())));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Bridge {
+    /// The reader has gone, or the room has: either way the other side is told.
+    fn drop(&mut self) {
+        let raw: &web_sys::WebSocket = self.socket.as_ref();
+        let _ = raw.remove_event_listener_with_callback("message", self.on_message.as_ref().unchecked_ref());
+        let _ = raw.remove_event_listener_with_callback("close", self.on_end.as_ref().unchecked_ref());
+        let _ = raw.remove_event_listener_with_callback("error", self.on_end.as_ref().unchecked_ref());
+        let _ = self.socket.close(Some(1000), Some("gone"));
+    }
+}

@@ -1,0 +1,78 @@
+//! Publishing: authenticate, read, hand to the rooms, put the answers together.
+
+use crate::answer::{failed, json};
+use crate::now_s;
+use dormouse_core::call::Outcome;
+use dormouse_core::config::Config;
+use dormouse_core::credentials::identify;
+use dormouse_core::edge::{Route, Target, order};
+use dormouse_core::head::Head;
+use dormouse_core::limits;
+use dormouse_core::refusal::{Code, Refusal};
+use dormouse_durable::RoomStub;
+use futures::StreamExt;
+use futures::stream::iter;
+use worker::{Env, Request, Response};
+
+/// One request between objects per channel.
+pub(crate) async fn publish(
+    request: &mut Request,
+    env: &Env,
+    config: &Config,
+    route: &Route,
+    head: &Head<'_>,
+) -> Result<Response, Refusal> {
+    let publisher = identify(config, head, now_s())?;
+    let body = body(request, head).await?;
+    let app = publisher.prove(head, &body)?;
+    let order = order(app, route, head, body)?;
+    let calls = order.targets().into_iter().map(|target| call(env, &app.id, target));
+    let answers: Vec<(Target, Vec<Outcome>)> = iter(calls).buffered(limits::CALLS_AT_ONCE).collect().await;
+    let reply = order.reply(&answers);
+    let response = json(reply.status, &reply.body)?;
+    if let Some(seconds) = reply.retry_after_s {
+        response.headers().set("retry-after", &seconds.to_string()).map_err(|error| failed(&error))?;
+    }
+    Ok(response)
+}
+
+/// A call that fails as a whole fails for each of its messages.
+async fn call(env: &Env, app: &str, target: Target) -> (Target, Vec<Outcome>) {
+    let outcomes = match RoomStub::new(env, app, &target.channel) {
+        Ok(room) => room.publish(&target.messages).await,
+        Err(refusal) => Err(refusal),
+    };
+    let outcomes = outcomes.unwrap_or_else(|error| vec![Outcome::Refused { error }; target.messages.len()]);
+    (target, outcomes)
+}
+
+/// The body, at most as long as it may be: by its length where that is given, else by counting while it comes.
+async fn body(request: &mut Request, head: &Head<'_>) -> Result<Vec<u8>, Refusal> {
+    let encoding = head.header("content-encoding").unwrap_or_default();
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+        return Err(Refusal::new(Code::UnsupportedEncoding, "send the body as it is, without Content-Encoding"));
+    }
+    let too_large =
+        || Refusal::new(Code::TooLarge, format!("a publish has at most {} bytes", limits::PUBLISH_BODY_BYTES_MAX));
+    let length = head.header("content-length").and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > limits::PUBLISH_BODY_BYTES_MAX) {
+        return Err(too_large());
+    }
+    if length.is_some() {
+        return request.bytes().await.map_err(|error| broken(&error));
+    }
+    let Ok(mut stream) = request.stream() else { return Ok(Vec::new()) };
+    let mut body = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        body.extend(chunk.map_err(|error| broken(&error))?);
+        if body.len() > limits::PUBLISH_BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+    }
+    Ok(body)
+}
+
+/// The client went away in the middle.
+fn broken(_error: &worker::Error) -> Refusal {
+    Refusal::new(Code::InvalidJson, "the body ended before its end")
+}
