@@ -39,7 +39,8 @@ pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
 }
 
 fn build(builder: ResponseBuilder, body: &str) -> Result<Response> {
-    builder.with_header("content-type", "application/json")?.ok(body)
+    // Not `ok`: that says text/plain, whatever the headers say.
+    Ok(builder.with_header("content-type", "application/json")?.fixed(body.as_bytes().to_vec()))
 }
 
 fn close(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {

@@ -520,5 +520,5 @@ fn refuse(refusal: &Refusal) -> Result<Response> {
 }
 
 fn json(body: String) -> Result<Response> {
-    Response::builder().with_header("content-type", "application/json")?.ok(body)
+    Ok(Response::builder().with_header("content-type", "application/json")?.fixed(body.into_bytes()))
 }
