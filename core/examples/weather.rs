@@ -1,0 +1,68 @@
+//! Runs as many histories of weather as asked for, on all cores: `npm run weather -- --histories 1000000`, or one: `--seed 7`.
+
+#[path = "../tests/simulation/mod.rs"]
+mod simulation;
+
+use simulation::{Tally, run};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)?.parse::<u64>().ok()
+    };
+    if let Some(seed) = number("--seed") {
+        println!("seed {seed}: {:#?}", run(seed));
+        return ExitCode::from(u8::from(run(seed).is_err()));
+    }
+    let histories = number("--histories").unwrap_or(10_000);
+    let first = number("--from").unwrap_or(0);
+    let next = AtomicU64::new(first);
+    let total = Mutex::new((Tally::default(), Vec::<String>::new()));
+    let began = Instant::now();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| work(&next, first + histories, &total));
+        }
+        scope.spawn(|| {
+            while next.load(Ordering::Relaxed) < first + histories {
+                std::thread::sleep(Duration::from_secs(2));
+                let done = (next.load(Ordering::Relaxed) - first).min(histories);
+                println!("{done} of {histories} histories, {:.0} s", began.elapsed().as_secs_f64());
+            }
+        });
+    });
+    let Ok((tally, failures)) = total.into_inner() else { return ExitCode::FAILURE };
+    println!("{histories} histories from seed {first} in {:.1} s: {tally:#?}", began.elapsed().as_secs_f64());
+    for failure in &failures {
+        println!("{failure}");
+    }
+    println!("{} passed, {} failed", histories - failures.len() as u64, failures.len());
+    ExitCode::from(u8::from(!failures.is_empty()))
+}
+
+fn work(next: &AtomicU64, end: u64, total: &Mutex<(Tally, Vec<String>)>) {
+    let mut tally = Tally::default();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            break;
+        }
+        match run(seed) {
+            Ok(history) => tally.add(&history),
+            Err(error) => {
+                if let Ok(mut total) = total.lock() {
+                    total.1.push(format!("seed {seed}: {error}"));
+                }
+            }
+        }
+    }
+    if let Ok(mut total) = total.lock() {
+        total.0.add(&tally);
+    }
+}

@@ -1,0 +1,473 @@
+//! The simulation itself: a room, its disk, its gate, and the network.
+
+use super::Tally;
+use super::ledger::Ledger;
+use super::people::{Publisher, Reader};
+use dormouse_core::call::{Begin, Connect, Outcome, VERSION};
+use dormouse_core::channel::ChannelName;
+use dormouse_core::config::{History, Rule};
+use dormouse_core::frame::Frame;
+use dormouse_core::limits;
+use dormouse_core::message::{Message, NewMessage, Payload};
+use dormouse_core::position::Position;
+use dormouse_core::room::{Input, Output, Room, Turn};
+use dormouse_core::session::{Format, Session};
+use dormouse_core::store::{MemoryStore, Row, StoreError};
+use fastrand::Rng;
+use std::collections::{BTreeMap, VecDeque};
+
+const READERS: usize = 4;
+const PUBLISHERS: usize = 4;
+const STEPS: u64 = 250;
+
+/// A socket as the runtime holds it: it survives sleep, and not a crash.
+struct Socket {
+    reader: usize,
+    attachment: String,
+    /// On its way to the reader, in order.
+    wire: VecDeque<Frame>,
+}
+
+/// A request on its way to the room.
+enum Request {
+    Publish { publisher: usize, nth: u64, sent: u64 },
+    Connect { reader: usize, from: Option<Begin> },
+}
+
+pub(super) struct World {
+    rng: Rng,
+    now: u64,
+    rule: Rule,
+    room: Room,
+    store: MemoryStore,
+    disk: BTreeMap<u32, Row>,
+    alarm: Option<u64>,
+    /// A flush is on its way.
+    flushing: bool,
+    /// What the room said after a write that is not on the disk yet: the runtime's output gate.
+    gate: VecDeque<Output>,
+    sockets: BTreeMap<String, Socket>,
+    connections: u64,
+    requests: Vec<Request>,
+    tickets: BTreeMap<u64, (usize, u64)>,
+    answers: Vec<(usize, u64, Vec<Outcome>)>,
+    readers: Vec<Reader>,
+    publishers: Vec<Publisher>,
+    arriving: Option<usize>,
+    ledger: Ledger,
+    tally: Tally,
+    /// Whether things go wrong.
+    stormy: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let size = *rng.choice(&[0, 1, 3, 10, 100]).unwrap();
+        let history = History { size, ttl: rng.u64(1..=120) };
+        let rule = Rule { publish: true, client_rate: 1000, history, ..Rule::default() };
+        Self {
+            room: wake(&rule, None),
+            rng,
+            now: 1_000_000,
+            rule,
+            store: MemoryStore::default(),
+            disk: BTreeMap::new(),
+            alarm: None,
+            flushing: false,
+            gate: VecDeque::new(),
+            sockets: BTreeMap::new(),
+            connections: 0,
+            requests: Vec::new(),
+            tickets: BTreeMap::new(),
+            answers: Vec::new(),
+            readers: (0..READERS).map(|_| Reader::default()).collect(),
+            publishers: (0..PUBLISHERS).map(|_| Publisher::default()).collect(),
+            arriving: None,
+            ledger: Ledger::default(),
+            tally: Tally::default(),
+            stormy: true,
+        }
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        Tally { rows: self.store.written, ..self.tally }
+    }
+
+    /// Everything goes wrong at random.
+    pub(super) fn storm(&mut self) -> Result<(), String> {
+        for _ in 0..STEPS {
+            self.step().map_err(|error| format!("step {}: {error}", self.tally.steps))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing goes wrong any more: everybody gets through, and what was promised has to hold.
+    pub(super) fn clear(&mut self) -> Result<(), String> {
+        self.stormy = false;
+        self.store.failing = None;
+        for publisher in &mut self.publishers {
+            publisher.waiting = false;
+        }
+        for _ in 0..20_000 {
+            self.step().map_err(|error| format!("clearing, step {}: {error}", self.tally.steps))?;
+            if self.is_settled() {
+                return Ok(());
+            }
+        }
+        let positions: Vec<_> = self.readers.iter().map(|reader| reader.position.map(|at| at.to_string())).collect();
+        Err(format!("never settled: readers at {positions:?}"))
+    }
+
+    fn is_settled(&self) -> bool {
+        let quiet = !self.flushing && self.requests.is_empty() && self.answers.is_empty() && self.gate.is_empty();
+        quiet
+            && self.publishers.iter().all(|publisher| !publisher.waiting && publisher.nth % 8 == 0)
+            && self.readers.iter().all(|reader| {
+                let Some(socket) = reader.connection.as_ref().and_then(|connection| self.sockets.get(connection))
+                else {
+                    return false;
+                };
+                let behind = Session::decode(&socket.attachment).unwrap().behind;
+                let last = reader.position.map_or(0, |at| self.ledger.last(at.epoch));
+                socket.wire.is_empty() && behind.is_none() && reader.position.is_some_and(|at| at.seq == last)
+            })
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.tally.steps += 1;
+        self.now += self.rng.u64(0..200);
+        if self.alarm.is_some_and(|at| at <= self.now) {
+            self.alarm = None;
+            let sessions = self.sockets.values().map(|socket| Session::decode(&socket.attachment).unwrap()).collect();
+            return self.drive(Input::Alarm { sessions });
+        }
+        match self.rng.u32(0..100) {
+            0..=24 => self.somebody_publishes(),
+            25..=49 => self.something_arrives(),
+            50..=64 => self.a_frame_arrives(),
+            65..=69 => self.flushed(),
+            70..=79 => self.replay(),
+            80..=87 => self.somebody_connects(),
+            88..=90 => self.sleep(),
+            _ if self.stormy => self.misfortune(),
+            _ => Ok(()),
+        }
+    }
+
+    fn misfortune(&mut self) -> Result<(), String> {
+        match self.rng.u32(0..12) {
+            0..=1 => self.crash(false),
+            2 if self.rng.u32(0..10) == 0 => self.crash(true),
+            3..=6 => return self.cut(),
+            7 => self.now += self.rng.u64(0..150_000),
+            8 => {
+                let failing = [None, Some(StoreError::Full), Some(StoreError::Failed)];
+                self.store.failing = *self.rng.choice(&failing).unwrap();
+            }
+            9 => drop(
+                (!self.requests.is_empty()).then(|| self.requests.swap_remove(self.rng.usize(0..self.requests.len()))),
+            ),
+            10 => drop(
+                (!self.answers.is_empty()).then(|| self.answers.swap_remove(self.rng.usize(0..self.answers.len()))),
+            ),
+            _ => self.store.failing = None,
+        }
+        Ok(())
+    }
+
+    fn somebody_publishes(&mut self) -> Result<(), String> {
+        let who = self.rng.usize(0..PUBLISHERS);
+        let publisher = &mut self.publishers[who];
+        if !self.stormy && publisher.nth % 8 == 0 {
+            return Ok(());
+        }
+        // An impatient one repeats what is still on its way; one past the window gives up, as it would have to.
+        if publisher.waiting && self.stormy && self.rng.u32(0..8) > 0 {
+            return Ok(());
+        }
+        if publisher.since != 0 && self.now - publisher.since > limits::ID_WINDOW_MS / 2 {
+            *publisher = Publisher { nth: publisher.nth + 1, ..Publisher::default() };
+            return Ok(());
+        }
+        if publisher.since == 0 {
+            publisher.since = self.now;
+        }
+        publisher.waiting = true;
+        let request = Request::Publish { publisher: who, nth: publisher.nth, sent: self.now };
+        self.requests.push(request);
+        Ok(())
+    }
+
+    /// Requests overtake each other: they come on connections of their own.
+    fn something_arrives(&mut self) -> Result<(), String> {
+        if !self.answers.is_empty() && self.rng.bool() {
+            let (publisher, nth, outcomes) = self.answers.swap_remove(self.rng.usize(0..self.answers.len()));
+            self.answered(publisher, nth, &outcomes);
+            return Ok(());
+        }
+        if self.requests.is_empty() {
+            return Ok(());
+        }
+        match self.requests.swap_remove(self.rng.usize(0..self.requests.len())) {
+            // Nothing travels longer than a client waits: a retry past the window of ids would be another message.
+            Request::Publish { sent, .. } if self.now - sent > 60_000 => Ok(()),
+            Request::Publish { publisher, nth, .. } => {
+                let ticket = self.tally.steps;
+                self.tickets.insert(ticket, (publisher, nth));
+                let message = Message::new(
+                    None,
+                    Payload::Json(format!("\"{publisher}/{nth}\"")),
+                    Some(format!("{publisher}/{nth}")),
+                );
+                let messages = vec![NewMessage { message, except: None, if_position: None }];
+                self.drive(Input::Publish { ticket, messages })
+            }
+            Request::Connect { reader, from } => self.connect(reader, from),
+        }
+    }
+
+    fn answered(&mut self, who: usize, nth: u64, outcomes: &[Outcome]) {
+        let publisher = &mut self.publishers[who];
+        if publisher.nth != nth {
+            return;
+        }
+        publisher.waiting = false;
+        if matches!(outcomes, [Outcome::Stored { .. }]) {
+            *publisher = Publisher { nth: nth + 1, ..Publisher::default() };
+        }
+    }
+
+    fn somebody_connects(&mut self) -> Result<(), String> {
+        let who = self.rng.usize(0..READERS);
+        let reader = &self.readers[who];
+        let on_its_way =
+            self.requests.iter().any(|request| matches!(request, Request::Connect { reader, .. } if *reader == who));
+        if !on_its_way && reader.connection.as_ref().is_none_or(|connection| !self.sockets.contains_key(connection)) {
+            self.requests.push(Request::Connect { reader: who, from: reader.position.map(Begin::After) });
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, reader: usize, from: Option<Begin>) -> Result<(), String> {
+        let still = from == self.readers[reader].position.map(Begin::After);
+        let connected =
+            self.readers[reader].connection.as_ref().is_some_and(|connection| self.sockets.contains_key(connection));
+        if !still || connected {
+            return Ok(());
+        }
+        self.connections += 1;
+        let connection = format!("c{}", self.connections);
+        let connect =
+            Connect { version: VERSION, format: Format::Json, user: None, expires_at: None, may_publish: true, from };
+        self.readers[reader].connects(connection.clone());
+        self.arriving = Some(reader);
+        let sockets = self.sockets.len();
+        self.drive(Input::Connect { connect, connection, sockets })
+    }
+
+    fn a_frame_arrives(&mut self) -> Result<(), String> {
+        let with_frames: Vec<&String> =
+            self.sockets.iter().filter(|(_, socket)| !socket.wire.is_empty()).map(|(name, _)| name).collect();
+        let Some(name) = self.rng.choice(&with_frames).map(|name| (*name).clone()) else { return Ok(()) };
+        for _ in 0..self.rng.usize(1..6) {
+            let Some(socket) = self.sockets.get_mut(&name) else { break };
+            let Some(frame) = socket.wire.pop_front() else { break };
+            let reader = socket.reader;
+            self.readers[reader]
+                .hears(&frame, &self.ledger, &mut self.tally)
+                .map_err(|error| format!("reader {reader}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The connection breaks: what was on the wire is lost.
+    fn cut(&mut self) -> Result<(), String> {
+        let names: Vec<String> = self.sockets.keys().cloned().collect();
+        let Some(name) = self.rng.choice(&names) else { return Ok(()) };
+        self.sockets.remove(name);
+        let sockets = self.sockets.len();
+        self.drive(Input::Left { connection: name.clone(), sockets })
+    }
+
+    fn replay(&mut self) -> Result<(), String> {
+        let sessions = self.sockets.values().map(|socket| Session::decode(&socket.attachment).unwrap());
+        let behind: Vec<Session> = sessions.filter(|session| session.behind.is_some()).collect();
+        match self.rng.choice(&behind) {
+            Some(session) => self.drive(Input::Replay { session: session.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn flushed(&mut self) -> Result<(), String> {
+        if !std::mem::take(&mut self.flushing) {
+            return Ok(());
+        }
+        self.disk = self.store.rows.clone();
+        self.tally.stored += self.ledger.flush()?;
+        while let Some(output) = self.gate.pop_front() {
+            self.release(output)?;
+        }
+        self.drive(Input::Flushed(Ok(())))
+    }
+
+    /// The runtime puts an object to sleep when nothing is under way: memory goes, sockets and attachments stay.
+    fn sleep(&mut self) -> Result<(), String> {
+        if !self.flushing && self.gate.is_empty() {
+            self.tally.sleeps += 1;
+            self.room = wake(&self.rule, self.alarm);
+        }
+        Ok(())
+    }
+
+    /// Memory and sockets go, and what is not on the disk; or the disk too.
+    fn crash(&mut self, disk_too: bool) {
+        self.tally.crashes += 1;
+        self.tally.losses += u64::from(disk_too);
+        if disk_too {
+            self.disk.clear();
+            self.alarm = None;
+        }
+        self.ledger.crash();
+        self.store.rows = self.disk.clone();
+        self.sockets.clear();
+        self.gate.clear();
+        self.tickets.clear();
+        self.flushing = false;
+        self.room = wake(&self.rule, self.alarm);
+        for publisher in &mut self.publishers {
+            publisher.waiting = false;
+        }
+    }
+
+    /// One event for the room. When it might as well be asleep, one that was just woken has to say the same.
+    fn drive(&mut self, input: Input) -> Result<(), String> {
+        let turn = Turn { now: self.now, random: self.rng.u64(..) };
+        self.store.remembered =
+            self.sockets.values().next().map(|socket| Session::decode(&socket.attachment).unwrap().epoch);
+        // Publishes may wait for a flush, and they are in memory only.
+        let may_sleep = !self.flushing && !matches!(input, Input::Flushed(_));
+        let mut twin = (may_sleep && self.tally.steps.is_multiple_of(3))
+            .then(|| (wake(&self.rule, self.alarm), self.store.clone()));
+        let doubled = twin.is_some().then(|| double(&input));
+        let mut outputs = Vec::new();
+        self.room.handle(input, turn, &mut self.store, &mut outputs);
+        if let Some((twin, store)) = &mut twin {
+            let mut others = Vec::new();
+            twin.handle(doubled.unwrap(), turn, store, &mut others);
+            // A room that holds an epoch in memory alone keeps it; nobody has seen it, or a socket would remember it.
+            if others != outputs && self.store.remembered.is_some() {
+                return Err(format!("woken: {others:?}\nawake: {outputs:?}"));
+            }
+        }
+        self.tally.failed_writes += u64::from(self.store.failing.is_some());
+        outputs.into_iter().try_for_each(|output| self.perform(output))
+    }
+
+    fn perform(&mut self, output: Output) -> Result<(), String> {
+        if let Output::Broadcast { position, message, .. } = &output {
+            let id = message.id.as_ref().map(|id| id.id.clone());
+            self.ledger.write(*position, body(message), id);
+        }
+        match output {
+            Output::Flush => self.flushing = true,
+            Output::Accept(session) => {
+                let socket = Socket {
+                    reader: self.arriving.take().unwrap(),
+                    attachment: session.encode(),
+                    wire: VecDeque::new(),
+                };
+                self.sockets.insert(session.connection, socket);
+            }
+            Output::Remember(session) => {
+                if let Some(socket) = self.sockets.get_mut(&session.connection) {
+                    socket.attachment = session.encode();
+                }
+            }
+            Output::WakeAt(at) => self.alarm = Some(at),
+            Output::Forget => {
+                self.store.rows.clear();
+                self.disk.clear();
+                self.alarm = None;
+            }
+            Output::Broadcast { position, message, except } => {
+                // Who gets it is settled now, however long the gate holds it.
+                let live = |socket: &Socket| Session::decode(&socket.attachment).unwrap().behind.is_none();
+                let to: Vec<String> =
+                    self.sockets.iter().filter(|(_, socket)| live(socket)).map(|(name, _)| name.clone()).collect();
+                assert!(except.is_none());
+                let frame = self.room.frame(Format::Json, position, &message);
+                for to in to {
+                    self.gate_or_release(Output::Send { to, frame: frame.clone() })?;
+                }
+            }
+            Output::Pump | Output::CloseSlow { .. } | Output::Refuse(_) => {}
+            output @ (Output::Send { .. } | Output::Answer { .. } | Output::Close { .. }) => {
+                self.gate_or_release(output)?
+            }
+        }
+        Ok(())
+    }
+
+    fn gate_or_release(&mut self, output: Output) -> Result<(), String> {
+        // The write precedes its `Flush` among the outputs, so the ledger tells as well.
+        if self.flushing || self.ledger.has_unflushed() {
+            self.gate.push_back(output);
+            return Ok(());
+        }
+        self.release(output)
+    }
+
+    fn release(&mut self, output: Output) -> Result<(), String> {
+        match output {
+            Output::Send { to, frame } => {
+                if let Some(socket) = self.sockets.get_mut(&to) {
+                    socket.wire.push_back(frame);
+                }
+            }
+            Output::Close { of, .. } => drop(self.sockets.remove(&of)),
+            Output::Answer { ticket, outcomes } => {
+                let Some((publisher, nth)) = self.tickets.remove(&ticket) else { return Ok(()) };
+                for outcome in &outcomes {
+                    self.acknowledged(publisher, nth, outcome)?;
+                }
+                self.answers.push((publisher, nth, outcomes));
+            }
+            other => return Err(format!("through the gate: {other:?}")),
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, publisher: usize, nth: u64, outcome: &Outcome) -> Result<(), String> {
+        let Outcome::Stored { position, duplicate } = outcome else { return Ok(()) };
+        self.tally.acknowledged += 1;
+        self.tally.duplicates += u64::from(*duplicate);
+        let position: Position = *position;
+        self.ledger.expect(position, &format!("{publisher}/{nth}")).map_err(|error| format!("acknowledged: {error}"))
+    }
+}
+
+fn wake(rule: &Rule, armed: Option<u64>) -> Room {
+    Room::wake(ChannelName::parse("weather").unwrap(), rule.clone(), armed)
+}
+
+fn body(message: &Message) -> String {
+    match &message.payload {
+        Payload::Json(text) => text.trim_matches('"').to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn double(input: &Input) -> Input {
+    match input {
+        Input::Connect { connect, connection, sockets } => {
+            Input::Connect { connect: connect.clone(), connection: connection.clone(), sockets: *sockets }
+        }
+        Input::Publish { ticket, messages } => Input::Publish { ticket: *ticket, messages: messages.clone() },
+        Input::Replay { session } => Input::Replay { session: session.clone() },
+        Input::Left { connection, sockets } => Input::Left { connection: connection.clone(), sockets: *sockets },
+        Input::Alarm { sessions } => Input::Alarm { sessions: sessions.clone() },
+        Input::Flushed(result) => Input::Flushed(*result),
+        other => panic!("{other:?}"),
+    }
+}

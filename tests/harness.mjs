@@ -1,0 +1,129 @@
+/**
+ * A Dormouse for tests: the built Worker in a real workerd, on a free port of 127.0.0.1, with real sockets.
+ *
+ *     const server = await start({ apps });
+ *     await fetch(`${server.url}/up`);
+ *     await server.evict("lobby");
+ *     await server.stop();
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { build } from "../tools/build.mjs";
+import { at, environment } from "../tools/common.mjs";
+
+Object.assign(process.env, environment());
+const { createTestHarness } = await import("wrangler");
+
+/** The app that servers have unless they are told otherwise: every client may publish in every channel. */
+export const developmentApps = [
+  { id: "1", key: "dev-key", secrets: ["dev-secret"], channels: [{ prefix: "", publish: true }] },
+];
+
+/** The name of a channel's object. */
+export const objectName = (channel, app = "1") => `v1:${app}:${channel}`;
+
+const isAsleep = (error) => /not currently running/.test(error?.message);
+
+/**
+ * A folder that has what `wrangler.toml` names and nothing else: a `.dev.vars` of whoever works here has no say.
+ * The build command is done by `start`, because a file reached through a link does not take itself for the main one.
+ */
+function makeFolder() {
+  const folder = mkdtempSync(join(tmpdir(), "dormouse-"));
+  const config = readFileSync(at("wrangler.toml"), "utf8");
+  writeFileSync(join(folder, "wrangler.toml"), config.replace(/^command = .*$/m, ""));
+  for (const name of ["build", "dist", "node_modules", "package.json"])
+    symlinkSync(at(name), join(folder, name));
+  return folder;
+}
+
+async function listen(folder, secrets) {
+  const harness = createTestHarness({ root: folder, workers: [{ configPath: "wrangler.toml", secrets }] });
+  const before = process.env.TMPDIR;
+  // The runtime keeps its databases in the folder for temporary files: this way it is known where, and all of it goes.
+  process.env.TMPDIR = folder;
+  try {
+    const { url } = await harness.listen();
+    return { harness, url: url.href.replace(/\/$/, "") };
+  } finally {
+    if (before === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = before;
+  }
+}
+
+function databaseFile(folder, id) {
+  const files = readdirSync(folder, { recursive: true });
+  const found = files.find((file) => basename(file) === `${id}.sqlite`);
+  return found && join(folder, found);
+}
+
+async function readLog(file) {
+  // Here, and not above: it warns of itself.
+  const { DatabaseSync } = await import("node:sqlite");
+  const database = new DatabaseSync(file, { readOnly: true });
+  try {
+    const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
+    if (!tables.some(({ name }) => name === "log")) return [];
+    return database.prepare("SELECT * FROM log ORDER BY first").all();
+  } finally {
+    database.close();
+  }
+}
+
+/**
+ * Starts a server. `apps` is the value of the secret APPS: an array is written as JSON, a string is taken as it is, and
+ * with `null` the secret does not exist. It resolves to
+ *
+ * - `url`: where it listens, without a slash at its end;
+ * - `evict(channel, { app, webSockets })`: puts the channel's object to sleep (`"hibernate"`, the sockets stay) or ends
+ *   it (`"close"`, its sockets break with 1006). Resolves to whether it had been awake; who sleeps is left asleep, and
+ *   keeps its sockets, whatever `webSockets` says;
+ * - `evictAll({ webSockets })`: the same for all objects; resolves to how many had been awake;
+ * - `objects()`: the ids of all objects that have ever been constructed;
+ * - `storage(channel, { app })`: the rows of the object's log as they are on the disk, oldest first; none if there is
+ *   no such object;
+ * - `logs()`: what the Worker and the objects have written to the console, as `{ timestamp, level, message }`;
+ * - `stop()`: ends it and removes everything it has stored.
+ */
+export async function start({ apps = developmentApps } = {}) {
+  await build();
+  const folder = makeFolder();
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", remove);
+  const secrets = apps === null ? {} : { APPS: typeof apps === "string" ? apps : JSON.stringify(apps) };
+  const { harness, url } = await listen(folder, secrets);
+  const worker = harness.getWorker("dormouse");
+  const evictOne = async (object, webSockets) => {
+    try {
+      await worker.evictDurableObject("Room", { ...object, webSockets });
+      return true;
+    } catch (error) {
+      if (isAsleep(error)) return false;
+      throw error;
+    }
+  };
+  const objects = () => worker.listDurableObjectIds("Room");
+  return {
+    url,
+    evict: (channel, { app, webSockets = "hibernate" } = {}) =>
+      evictOne({ name: objectName(channel, app) }, webSockets),
+    async evictAll({ webSockets = "hibernate" } = {}) {
+      const ids = await objects();
+      const awake = await Promise.all(ids.map((id) => evictOne({ id }, webSockets)));
+      return awake.filter(Boolean).length;
+    },
+    objects,
+    async storage(channel, { app } = {}) {
+      const { ROOM } = await worker.getEnv();
+      const file = databaseFile(folder, ROOM.idFromName(objectName(channel, app)).toString());
+      return file ? readLog(file) : [];
+    },
+    logs: () => harness.getLogs(),
+    async stop() {
+      await harness.close();
+      process.off("exit", remove);
+      remove();
+    },
+  };
+}
