@@ -7,6 +7,13 @@
 //! - a room that was put to sleep decides as one that was not;
 //! - and when the weather clears, every publish is acknowledged and every reader has everything up to the log's end.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a simulation that is wrong has to stop"
+)]
+
 mod ledger;
 mod people;
 mod world;

@@ -122,7 +122,7 @@ impl World {
     fn is_settled(&self) -> bool {
         let quiet = !self.flushing && self.requests.is_empty() && self.answers.is_empty() && self.gate.is_empty();
         quiet
-            && self.publishers.iter().all(|publisher| !publisher.waiting && publisher.nth % 8 == 0)
+            && self.publishers.iter().all(|publisher| !publisher.waiting && publisher.nth.is_multiple_of(8))
             && self.readers.iter().all(|reader| {
                 let Some(socket) = reader.connection.as_ref().and_then(|connection| self.sockets.get(connection))
                 else {
@@ -144,15 +144,16 @@ impl World {
         }
         match self.rng.u32(0..100) {
             0..=24 => self.somebody_publishes(),
-            25..=49 => self.something_arrives(),
-            50..=64 => self.a_frame_arrives(),
-            65..=69 => self.flushed(),
-            70..=79 => self.replay(),
+            25..=49 => return self.something_arrives(),
+            50..=64 => return self.a_frame_arrives(),
+            65..=69 => return self.flushed(),
+            70..=79 => return self.replay(),
             80..=87 => self.somebody_connects(),
             88..=90 => self.sleep(),
-            _ if self.stormy => self.misfortune(),
-            _ => Ok(()),
+            _ if self.stormy => return self.misfortune(),
+            _ => {}
         }
+        Ok(())
     }
 
     fn misfortune(&mut self) -> Result<(), String> {
@@ -176,19 +177,19 @@ impl World {
         Ok(())
     }
 
-    fn somebody_publishes(&mut self) -> Result<(), String> {
+    fn somebody_publishes(&mut self) {
         let who = self.rng.usize(0..PUBLISHERS);
         let publisher = &mut self.publishers[who];
-        if !self.stormy && publisher.nth % 8 == 0 {
-            return Ok(());
+        if !self.stormy && publisher.nth.is_multiple_of(8) {
+            return;
         }
         // An impatient one repeats what is still on its way; one past the window gives up, as it would have to.
         if publisher.waiting && self.stormy && self.rng.u32(0..8) > 0 {
-            return Ok(());
+            return;
         }
         if publisher.since != 0 && self.now - publisher.since > limits::ID_WINDOW_MS / 2 {
             *publisher = Publisher { nth: publisher.nth + 1, ..Publisher::default() };
-            return Ok(());
+            return;
         }
         if publisher.since == 0 {
             publisher.since = self.now;
@@ -196,7 +197,6 @@ impl World {
         publisher.waiting = true;
         let request = Request::Publish { publisher: who, nth: publisher.nth, sent: self.now };
         self.requests.push(request);
-        Ok(())
     }
 
     /// Requests overtake each other: they come on connections of their own.
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    fn somebody_connects(&mut self) -> Result<(), String> {
+    fn somebody_connects(&mut self) {
         let who = self.rng.usize(0..READERS);
         let reader = &self.readers[who];
         let on_its_way =
@@ -246,7 +246,6 @@ impl World {
         if !on_its_way && reader.connection.as_ref().is_none_or(|connection| !self.sockets.contains_key(connection)) {
             self.requests.push(Request::Connect { reader: who, from: reader.position.map(Begin::After) });
         }
-        Ok(())
     }
 
     fn connect(&mut self, reader: usize, from: Option<Begin>) -> Result<(), String> {
@@ -312,12 +311,11 @@ impl World {
     }
 
     /// The runtime puts an object to sleep when nothing is under way: memory goes, sockets and attachments stay.
-    fn sleep(&mut self) -> Result<(), String> {
+    fn sleep(&mut self) {
         if !self.flushing && self.gate.is_empty() {
             self.tally.sleeps += 1;
             self.room = wake(&self.rule, self.alarm);
         }
-        Ok(())
     }
 
     /// Memory and sockets go, and what is not on the disk; or the disk too.
@@ -403,7 +401,7 @@ impl World {
             }
             Output::Pump | Output::CloseSlow { .. } | Output::Refuse(_) => {}
             output @ (Output::Send { .. } | Output::Answer { .. } | Output::Close { .. }) => {
-                self.gate_or_release(output)?
+                self.gate_or_release(output)?;
             }
         }
         Ok(())
