@@ -141,4 +141,11 @@ export function build() {
   });
 }
 
-if (isMain(import.meta)) main(build);
+async function buildForServing() {
+  await build().catch((error) => {
+    console.error(`${error.message}\n\nStill serving what was built before.`);
+  });
+}
+
+// A build that fails would leave wrangler holding every request back until one succeeds.
+if (isMain(import.meta)) main(process.env.DORMOUSE_SERVING ? buildForServing : build);

@@ -57,6 +57,12 @@ for (const [signal, code] of [
   });
 }
 
+if (process.env.npm_lifecycle_event) {
+  const parent = process.ppid;
+  // npm that is killed the hard way cannot pass it on.
+  setInterval(() => process.ppid === parent || process.kill(process.pid, "SIGTERM"), 1000).unref();
+}
+
 function splitLines(onLine) {
   let rest = "";
   return {

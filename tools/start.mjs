@@ -2,7 +2,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { paints } from "./board.mjs";
 import { build } from "./build.mjs";
-import { at, duration, main, PlainError } from "./common.mjs";
+import { at, duration, environment, main, PlainError } from "./common.mjs";
 import { launch } from "./process.mjs";
 import { forBuilding, setUp } from "./setup.mjs";
 
@@ -37,7 +37,8 @@ function writeDevelopmentVariables() {
 
 function serve(port) {
   const place = ["--ip", host, "--port", String(port), "--inspector-ip", host];
-  return launch("wrangler", ["dev", ...place, "--show-interactive-dev-session=false"]);
+  const env = environment({ DORMOUSE_SERVING: "1" });
+  return launch("wrangler", ["dev", ...place, "--show-interactive-dev-session=false"], { env });
 }
 
 async function untilAnswering(port, hasEnded) {

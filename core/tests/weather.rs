@@ -16,7 +16,10 @@ fn ten_thousand_histories_keep_the_promises() {
     println!("{tally:#?}");
     // A simulation in which nothing happens would keep every promise too.
     assert!(tally.stored > 100_000 && tally.seen > 100_000 && tally.acknowledged > 100_000, "{tally:?}");
-    assert!(tally.duplicates > 1_000 && tally.resumed > 1_000 && tally.gaps > 1_000, "{tally:?}");
+    assert!(
+        tally.duplicates > 1_000 && tally.resumed > 1_000 && tally.gaps > 1_000 && tally.batches > 1_000,
+        "{tally:?}"
+    );
     assert!(
         tally.sleeps > 1_000 && tally.crashes > 1_000 && tally.losses > 100 && tally.failed_writes > 1_000,
         "{tally:?}"

@@ -1,6 +1,9 @@
 //! The Durable Objects of Dormouse. They decide nothing: translate what happens for the core, ask it, and perform what it says.
 
+mod alarm;
 mod env;
+mod home;
+mod laggards;
 #[expect(missing_docs, reason = "`durable_object` exports methods of its own")]
 mod room;
 mod sockets;

@@ -94,13 +94,16 @@ class Link {
   inject(fault) {
     this.#fault = fault;
     this.#passed = 0;
-    if (!this.server) return fault ?? this.client.resetAndDestroy();
-    const stopped = fault?.kind === "halfOpen";
+    if (this.server) this.#stop(fault?.kind === "halfOpen");
+    else if (!fault) this.client.resetAndDestroy();
+  }
+
+  #stop(stopped) {
+    if (stopped) this.#proxy.count("halfOpen");
     for (const socket of [this.client, this.server]) {
       if (stopped) socket.pause();
       else socket.resume();
     }
-    if (stopped) this.#proxy.count("halfOpen");
   }
 
   #closed() {

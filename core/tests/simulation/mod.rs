@@ -29,6 +29,7 @@ pub(crate) struct Tally {
     pub(crate) duplicates: u64,
     pub(crate) seen: u64,
     pub(crate) resumed: u64,
+    pub(crate) batches: u64,
     pub(crate) gaps: u64,
     pub(crate) sleeps: u64,
     pub(crate) crashes: u64,
@@ -45,6 +46,7 @@ impl Tally {
         self.duplicates += other.duplicates;
         self.seen += other.seen;
         self.resumed += other.resumed;
+        self.batches += other.batches;
         self.gaps += other.gaps;
         self.sleeps += other.sleeps;
         self.crashes += other.crashes;

@@ -49,7 +49,7 @@ impl Reader {
             Some("message") => {
                 let position = position("position")?;
                 let body = frame["data"].as_str().ok_or(format!("no data: {text}"))?;
-                ledger.expect(position, body)?;
+                ledger.expect(position, body.trim_end())?;
                 let next = self.position.map(|last| last.epoch.at(last.seq + 1));
                 if !self.welcomed || self.owed_gap || next != Some(position) {
                     return Err(format!("{position} after {:?}", self.position));

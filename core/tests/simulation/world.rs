@@ -56,6 +56,8 @@ pub(super) struct World {
     arriving: Option<usize>,
     ledger: Ledger,
     tally: Tally,
+    /// Bytes added to each message: where there are some, replays take more than one batch.
+    padding: usize,
     /// Whether things go wrong.
     stormy: bool,
 }
@@ -64,6 +66,7 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let size = *rng.choice(&[0, 1, 3, 10, 100]).unwrap();
+        let padding = if rng.u32(0..6) == 0 { rng.usize(1_000..12_000) } else { 0 };
         let history = History { size, ttl: rng.u64(1..=120) };
         let rule = Rule { publish: true, client_rate: 1000, history, ..Rule::default() };
         Self {
@@ -86,6 +89,7 @@ impl World {
             arriving: None,
             ledger: Ledger::default(),
             tally: Tally::default(),
+            padding,
             stormy: true,
         }
     }
@@ -217,7 +221,7 @@ impl World {
                 self.tickets.insert(ticket, (publisher, nth));
                 let message = Message::new(
                     None,
-                    Payload::Json(format!("\"{publisher}/{nth}\"")),
+                    Payload::Json(format!("\"{publisher}/{nth}{}\"", " ".repeat(self.padding))),
                     Some(format!("{publisher}/{nth}")),
                 );
                 let messages = vec![NewMessage { message, except: None, if_position: None }];
@@ -293,7 +297,10 @@ impl World {
         let sessions = self.sockets.values().map(|socket| Session::decode(&socket.attachment).unwrap());
         let behind: Vec<Session> = sessions.filter(|session| session.behind.is_some()).collect();
         match self.rng.choice(&behind) {
-            Some(session) => self.drive(Input::Replay { session: session.clone() }),
+            Some(session) => {
+                self.tally.batches += 1;
+                self.drive(Input::Replay { session: session.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -451,7 +458,7 @@ fn wake(rule: &Rule, armed: Option<u64>) -> Room {
 
 fn body(message: &Message) -> String {
     match &message.payload {
-        Payload::Json(text) => text.trim_matches('"').to_owned(),
+        Payload::Json(text) => text.trim_matches(['"', ' ']).to_owned(),
         other => panic!("{other:?}"),
     }
 }

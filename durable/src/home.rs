@@ -1,0 +1,328 @@
+//! One channel's home as the runtime runs it: what happens is told to the core, and what the core says is performed.
+
+use crate::alarm::Alarm;
+use crate::env::apps;
+use crate::laggards::Laggards;
+use crate::sockets;
+use crate::sql::{SqlStore, store_error};
+use dormouse_core::call::{CONNECT_HEADER, Connect, Outcome, Published, decode_publish, parse_room_name};
+use dormouse_core::channel::ChannelName;
+use dormouse_core::frame::{PING, PONG};
+use dormouse_core::message::Message;
+use dormouse_core::position::Position;
+use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
+use dormouse_core::room::{Input, Output, PageQuery, Room as Rules, Turn};
+use dormouse_core::session::{Format, Session};
+use futures::channel::oneshot;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{WebSocket, js_sys};
+use worker::worker_sys::{DurableObjectState, WebSocketPair, WebSocketRequestResponsePair};
+use worker::{Env, Request, Response, Result, console_error};
+
+/// What the object has in memory: a cache of attachments and storage, except for the publishers that wait.
+pub(crate) struct Home {
+    pub(crate) state: DurableObjectState,
+    channel: ChannelName,
+    rules: RefCell<Rules>,
+    store: RefCell<SqlStore>,
+    /// Sockets that are open; counted when first asked for.
+    open: Cell<Option<usize>>,
+    /// The socket whose event this is: no need to look for it.
+    current: RefCell<Option<(String, WebSocket)>>,
+    /// A socket that is connecting, and what became of it.
+    arriving: RefCell<Option<WebSocket>>,
+    refused: RefCell<Option<Refusal>>,
+    waiting: RefCell<HashMap<u64, oneshot::Sender<Vec<Outcome>>>>,
+    tickets: Cell<u64>,
+    pub(crate) laggards: Laggards,
+    alarm: Alarm,
+}
+
+impl Home {
+    pub(crate) fn new(state: DurableObjectState, env: &Env) -> Option<Rc<Self>> {
+        let name = state.id().ok()?.name()?;
+        let (app, channel) = parse_room_name(&name)?;
+        let rule = match apps(env) {
+            Some(Ok(config)) => config.app_by_id(app).map(|app| app.rule(&channel)),
+            // The Worker lets nobody in then; an alarm may still ring.
+            Some(Err(_)) | None => None,
+        };
+        let (storage, alarm) = (state.storage().ok()?, state.storage().ok()?);
+        let asked: DurableObjectState = JsValue::from(&state).unchecked_into();
+        let remembered = move || sockets::open(&asked).iter().find_map(sockets::session).map(|session| session.epoch);
+        Some(Rc::new(Self {
+            rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None)),
+            channel,
+            store: RefCell::new(SqlStore::new(storage, Box::new(remembered))),
+            state,
+            open: Cell::new(None),
+            current: RefCell::default(),
+            arriving: RefCell::default(),
+            refused: RefCell::default(),
+            waiting: RefCell::default(),
+            tickets: Cell::new(0),
+            laggards: Laggards::default(),
+            alarm: Alarm::new(alarm),
+        }))
+    }
+
+    /// One event: ask the core, then perform everything that it says, before the next. Not `async`: nothing can come between.
+    pub(crate) fn drive(self: &Rc<Self>, input: Input) {
+        self.restore();
+        let mut outputs = Vec::new();
+        {
+            let (Ok(mut rules), Ok(mut store)) = (self.rules.try_borrow_mut(), self.store.try_borrow_mut()) else {
+                return;
+            };
+            rules.handle(input, turn(), &mut *store, &mut outputs);
+        }
+        for output in outputs {
+            self.perform(output);
+        }
+        self.current.take();
+    }
+
+    fn perform(self: &Rc<Self>, output: Output) {
+        match output {
+            Output::Accept(session) => self.accept(session),
+            Output::Refuse(refusal) => *self.refused.borrow_mut() = Some(refusal),
+            Output::Send { to, frame } => {
+                if let Some(socket) = self.socket(&to) {
+                    sockets::send(&socket, &sockets::value(&frame));
+                }
+            }
+            Output::Broadcast { position, message, except } => self.broadcast(position, &message, except.as_deref()),
+            Output::Remember(session) => {
+                if let Some(socket) = self.socket(&session.connection) {
+                    if session.behind.is_none() {
+                        self.laggards.remove(&socket);
+                    }
+                    if let Err(error) = sockets::remember(&socket, &session) {
+                        console_error!("attachment: {error:?}");
+                    }
+                }
+            }
+            Output::Pump => self.pump(),
+            Output::CloseSlow { unsent } => {
+                for socket in sockets::open(&self.state) {
+                    if socket.buffered_amount() > unsent {
+                        sockets::close(&socket, CLOSE_TOO_SLOW, "too slow");
+                    }
+                }
+            }
+            Output::Close { of, code, reason } => {
+                if let Some(socket) = self.socket(&of) {
+                    self.laggards.remove(&socket);
+                    sockets::close(&socket, code, reason);
+                }
+            }
+            Output::Answer { ticket, outcomes } => {
+                if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
+                    let _ = waiting.send(outcomes);
+                }
+            }
+            Output::Flush => self.flush(),
+            Output::WakeAt(at) => self.alarm.set(at),
+            Output::Forget => self.forget(),
+        }
+    }
+
+    /// One value for all sockets of a format; per socket one crossing.
+    fn broadcast(&self, position: Position, message: &Message, except: Option<&str>) {
+        let except = except.and_then(|connection| sockets::find(&self.state, connection));
+        let some_behind = !self.laggards.is_empty();
+        for format in Format::ALL {
+            let sockets = sockets::of_format(&self.state, format);
+            if sockets.is_empty() {
+                continue;
+            }
+            let Ok(rules) = self.rules.try_borrow() else { return };
+            let value = sockets::value(&rules.frame(format, position, message));
+            for socket in &sockets {
+                let waits = some_behind && self.laggards.has(socket);
+                if !waits && except.as_ref() != Some(socket) {
+                    sockets::send(socket, &value);
+                }
+            }
+        }
+    }
+
+    fn accept(&self, session: Session) {
+        let Some(socket) = self.arriving.borrow_mut().take() else { return };
+        // Every time: it is cheap, and an object that was rebuilt does not know whether it did.
+        if let Ok(pair) = WebSocketRequestResponsePair::new(PING, PONG) {
+            let _ = self.state.set_websocket_auto_response(&pair);
+        }
+        let open = self.open();
+        if let Err(error) = sockets::accept(&self.state, &socket, &session) {
+            console_error!("accept: {error:?}");
+            *self.refused.borrow_mut() = Some(Refusal::new(Code::Internal, "the connection could not be accepted"));
+            return;
+        }
+        self.open.set(Some(open + 1));
+        if session.behind.is_some() {
+            self.laggards.add(socket.clone());
+        }
+        *self.current.borrow_mut() = Some((session.connection, socket));
+    }
+
+    pub(crate) fn connect(self: &Rc<Self>, request: &Request) -> Result<Response> {
+        let connect = request.headers().get(CONNECT_HEADER)?.unwrap_or_default();
+        let Ok(connect) = serde_json::from_str::<Connect>(&connect) else {
+            return refuse(&Refusal::new(Code::InvalidField, "call: connect"));
+        };
+        let mut pair = WebSocketPair::new()?;
+        let (client, server) = (pair.client()?, pair.server()?);
+        *self.arriving.borrow_mut() = Some(server);
+        self.drive(Input::Connect { connect, connection: random_id(), sockets: self.open() });
+        self.arriving.take();
+        match self.refused.take() {
+            Some(refusal) => refuse(&refusal),
+            None => Response::from_websocket(client.into()),
+        }
+    }
+
+    /// One row written when calm; when hot, this call's share of one. The answer is held back by the runtime until the row is on the disk.
+    pub(crate) async fn publish(self: &Rc<Self>, mut request: Request) -> Result<Response> {
+        let messages = match decode_publish(&request.text().await?) {
+            Ok(messages) => messages,
+            Err(refusal) => return refuse(&refusal),
+        };
+        let ticket = self.tickets.get();
+        self.tickets.set(ticket + 1);
+        let (answer, answered) = oneshot::channel();
+        self.waiting.borrow_mut().insert(ticket, answer);
+        self.drive(Input::Publish { ticket, messages });
+        match answered.await {
+            Ok(outcomes) => Response::from_json(&Published { outcomes }),
+            Err(_) => refuse(&Refusal::new(Code::Internal, "the publish was not answered")),
+        }
+    }
+
+    pub(crate) fn messages(&self, request: &Request) -> Result<Response> {
+        let Ok(query) = request.query::<PageQuery>() else {
+            return refuse(&Refusal::new(Code::InvalidField, "call: messages"));
+        };
+        let (Ok(mut rules), Ok(mut store)) = (self.rules.try_borrow_mut(), self.store.try_borrow_mut()) else {
+            return refuse(&Refusal::new(Code::Internal, "the room is busy"));
+        };
+        match rules.page(query, turn(), &mut *store) {
+            Ok(page) => json(page.body(&self.channel)),
+            Err(refusal) => refuse(&refusal),
+        }
+    }
+
+    fn flush(self: &Rc<Self>) {
+        let home = self.clone();
+        let flushed = self.state.storage().and_then(|storage| storage.sync());
+        spawn_local(async move {
+            let result = match flushed {
+                Ok(flushed) => JsFuture::from(flushed).await,
+                Err(error) => Err(error),
+            };
+            home.drive(Input::Flushed(result.map(|_| ()).map_err(|error| store_error(&error))));
+        });
+    }
+
+    fn forget(&self) {
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            store.forgotten();
+        }
+        match self.state.storage().and_then(|storage| storage.delete_all()) {
+            Ok(deleted) => spawn_local(async move {
+                if let Err(error) = JsFuture::from(deleted).await {
+                    console_error!("delete: {error:?}");
+                }
+            }),
+            Err(error) => console_error!("delete: {error:?}"),
+        }
+    }
+
+    /// A socket is gone.
+    pub(crate) fn left(self: &Rc<Self>, socket: &WebSocket) {
+        let Some(session) = sockets::session(socket) else { return };
+        sockets::forget(socket);
+        self.laggards.remove(socket);
+        let open = self.open.get().map_or_else(
+            || sockets::open(&self.state).iter().filter(|other| *other != socket).count(),
+            |open| open.saturating_sub(1),
+        );
+        self.open.set(Some(open));
+        self.drive(Input::Left { connection: session.connection, sockets: open });
+    }
+
+    /// The alarm rang.
+    pub(crate) fn rang(self: &Rc<Self>) {
+        let sessions = sockets::open(&self.state).iter().filter_map(sockets::session).collect();
+        self.drive(Input::Alarm { sessions });
+    }
+
+    /// Asks when the alarm will ring: one read for each waking, so that it is never set later than it was.
+    pub(crate) async fn learn_alarm(&self) {
+        let armed = self.alarm.ask().await;
+        if let Ok(mut rules) = self.rules.try_borrow_mut() {
+            rules.armed(armed);
+        }
+        self.alarm.known(armed);
+    }
+
+    fn open(&self) -> usize {
+        self.open.get().unwrap_or_else(|| {
+            let open = sockets::open(&self.state).len();
+            self.open.set(Some(open));
+            open
+        })
+    }
+
+    pub(crate) fn speaks(&self, session: &Session, socket: WebSocket) {
+        *self.current.borrow_mut() = Some((session.connection.clone(), socket));
+    }
+
+    fn socket(&self, connection: &str) -> Option<WebSocket> {
+        if let Some((current, socket)) = &*self.current.borrow()
+            && current == connection
+        {
+            return Some(socket.clone());
+        }
+        sockets::find(&self.state, connection)
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in milliseconds")]
+    let now = js_sys::Date::now() as u64;
+    now
+}
+
+fn turn() -> Turn {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "48 bits")]
+    let random = (js_sys::Math::random() * 281_474_976_710_656.0) as u64;
+    Turn { now: now(), random }
+}
+
+/// 128 random bits, of which an UUID has 122.
+fn random_id() -> String {
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
+        fn random_uuid() -> String;
+    }
+    random_uuid().replace('-', "")
+}
+
+pub(crate) fn nameless() -> Refusal {
+    Refusal::new(Code::Internal, "this object has no name that means a room")
+}
+
+pub(crate) fn refuse(refusal: &Refusal) -> Result<Response> {
+    Ok(json(refusal.body())?.with_status(refusal.code.status()))
+}
+
+fn json(body: String) -> Result<Response> {
+    Ok(Response::builder().with_header("content-type", "application/json")?.fixed(body.into_bytes()))
+}
