@@ -7,6 +7,7 @@
  *       acks:    [{ channel, id, position, duplicate, retried, publisher }]   in the order in which each publisher sent
  *       stores:  { [channel]: [{ position, id }] }                     what the recorder read, in the order of reading
  *       rereads: { [channel]: [{ position, id }] }                     what was read again later
+ *       recorderGaps: [{ channel, after, position, reason }]           what the recorder came too late for
  *       clients: [{ name, channel, sessions: [{ presented, frames }] }]
  *     }
  *
@@ -24,6 +25,7 @@ export const kinds = {
   stored_twice: "one id, stored twice",
   not_contiguous: "a hole or a repetition in the store",
   rewritten: "a stored message that changed later",
+  unrecorded: "the recorder of the store was answered with a gap",
   unsent: "stored, but nobody sent it",
   seen_unstored: "seen by a client, but not stored like that",
   out_of_order: "a message came twice, or after a later one",
@@ -83,7 +85,9 @@ class Store {
   }
 }
 
-function checkRereads(history, stores, findings) {
+function checkRecording(history, stores, findings) {
+  for (const { channel, after, position, reason } of history.recorderGaps)
+    findings.add("unrecorded", channel, `after ${after} up to ${position}: ${reason}`);
   for (const [channel, messages] of Object.entries(history.rereads)) {
     for (const { position, id } of messages) {
       const before = stores[channel]?.byPosition.get(position);
@@ -227,7 +231,7 @@ export function check(history) {
   const stores = {};
   for (const [channel, messages] of Object.entries(history.stores))
     stores[channel] = new Store(channel, messages, findings);
-  checkRereads(history, stores, findings);
+  checkRecording(history, stores, findings);
   checkSent(history, stores, findings);
   checkAcks(history, stores, findings);
   for (const client of history.clients) {

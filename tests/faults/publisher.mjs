@@ -8,22 +8,26 @@ const remembered = 50;
 /** Sends a request and resolves to its status and body; rejects where the outcome is unknown. */
 export function ask(agent, url, { method = "GET", headers, body, timeout = answerWithinMs } = {}) {
   return new Promise((resolve, reject) => {
-    const asking = request(url, { method, headers, agent, signal: AbortSignal.timeout(timeout) }, (response) => {
-      let text = "";
-      response.setEncoding("utf8");
-      response.on("data", (chunk) => {
-        text += chunk;
-      });
-      response.once("error", reject);
-      response.once("end", () => {
-        try {
-          resolve({ status: response.statusCode, body: JSON.parse(text) });
-        } catch (error) {
-          reject(error);
-        }
-      });
-      response.once("close", () => reject(new Error("cut off")));
-    });
+    const asking = request(
+      url,
+      { method, headers, agent, signal: AbortSignal.timeout(timeout) },
+      (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (chunk) => {
+          text += chunk;
+        });
+        response.once("error", reject);
+        response.once("end", () => {
+          try {
+            resolve({ status: response.statusCode, body: JSON.parse(text) });
+          } catch (error) {
+            reject(error);
+          }
+        });
+        response.once("close", () => reject(new Error("cut off")));
+      },
+    );
     asking.once("error", reject);
     asking.end(body);
   });
@@ -71,7 +75,9 @@ export class Publisher {
   #newMessage() {
     this.#messages += 1;
     const id = `${this.name}-${this.#messages}`;
-    const length = this.#random.chance(0.01) ? this.#random.between(5_000, 30_000) : this.#random.between(10, 200);
+    const length = this.#random.chance(0.01)
+      ? this.#random.between(5_000, 30_000)
+      : this.#random.between(10, 200);
     const event = this.#random.chance(0.3) ? { event: "tick" } : {};
     return { id, data: contents(id, length), ...event };
   }
@@ -81,7 +87,7 @@ export class Publisher {
     const channel = () => random.pick(channels);
     const one = () => ({ channel: channel(), ...this.#newMessage() });
     let made;
-    if (this.#batches && random.chance(0.5)) {
+    if (this.#batches && random.chance(0.7)) {
       const batch = Array.from({ length: 10 }, one);
       made = { body: JSON.stringify({ batch }), items: batch };
     } else if (random.chance(0.05)) {
@@ -92,7 +98,12 @@ export class Publisher {
       const message = one();
       made = { body: JSON.stringify(message), items: [message] };
     }
-    made.items = made.items.map(({ channel: name, id }) => ({ channel: name, id, asked: false, acked: false }));
+    made.items = made.items.map(({ channel: name, id }) => ({
+      channel: name,
+      id,
+      asked: false,
+      acked: false,
+    }));
     this.#run.history.sent.push(...made.items.map(({ channel: name, id }) => ({ channel: name, id })));
     this.#requests.push(made);
     if (this.#requests.length > remembered) this.#requests.shift();

@@ -4,7 +4,8 @@ export class Random {
 
   constructor(seed, name) {
     this.#state = seed >>> 0;
-    for (const character of name) this.#state = Math.imul(this.#state ^ character.charCodeAt(0), 0x01000193) >>> 0;
+    for (const character of name)
+      this.#state = Math.imul(this.#state ^ character.charCodeAt(0), 0x01000193) >>> 0;
   }
 
   /** At least 0 and less than 1 (mulberry32). */

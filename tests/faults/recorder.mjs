@@ -37,8 +37,7 @@ export class Recorder {
         if (broke) await this.#readAgain(this.#before(overlap));
         broke = false;
         if (await this.#read()) continue;
-      } catch (error) {
-        if (error.isFinal) throw error;
+      } catch {
         broke = true;
       }
       await sleep(pauseMs);
@@ -60,7 +59,9 @@ export class Recorder {
 
   async #page(after) {
     const { headers } = this.#run;
-    const { status, body } = await ask(this.#agent, after ? `${this.#url}&after=${after}` : this.#url, { headers });
+    const { status, body } = await ask(this.#agent, after ? `${this.#url}&after=${after}` : this.#url, {
+      headers,
+    });
     if (status !== 200) throw new Error(`${status}: ${JSON.stringify(body)}`);
     return body;
   }
@@ -69,10 +70,7 @@ export class Recorder {
   async #read() {
     const page = await this.#page(this.#position);
     const isFirst = this.#position === undefined || parsePosition(this.#position).seq === 0;
-    if (page.gap && !isFirst) {
-      const text = `The recorder of ${this.#channel} was answered with a gap: ${JSON.stringify(page.gap)}`;
-      throw Object.assign(new Error(text), { isFinal: true });
-    }
+    if (page.gap && !isFirst) this.#run.history.recorderGaps.push({ channel: this.#channel, ...page.gap });
     this.#run.history.stores[this.#channel].push(...page.messages.map(storedAs));
     this.#position = page.position;
     return page.more;

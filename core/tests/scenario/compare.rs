@@ -12,10 +12,7 @@ pub(crate) fn frame(expected: &str, actual: &Payload, raw: bool, values: &mut Va
             Payload::Text(expected) => values.check(&expected, text),
             Payload::Bytes(_) => Err(format!("a text frame: {}", short(text))),
         },
-        Payload::Bytes(bytes) if payload(expected)? == *actual => {
-            let _ = bytes;
-            Ok(())
-        }
+        Payload::Bytes(_) if payload(expected)? == *actual => Ok(()),
         Payload::Bytes(bytes) => Err(format!("hex:{}", short(&hex::encode(bytes)))),
     }
 }

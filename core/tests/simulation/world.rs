@@ -165,7 +165,10 @@ impl World {
             0..=1 => self.crash(false),
             2 if self.rng.u32(0..10) == 0 => self.crash(true),
             3..=6 => return self.cut(),
-            7 => self.now += self.rng.u64(0..150_000),
+            7 => {
+                let most = *self.rng.choice(&[150_000, 1_500_000]).unwrap();
+                self.now += self.rng.u64(0..most);
+            }
             8 => {
                 let failing = [None, Some(StoreError::Full), Some(StoreError::Failed)];
                 self.store.failing = *self.rng.choice(&failing).unwrap();

@@ -1,0 +1,111 @@
+//! `docs/limits.md` is the table of `core/src/limits.rs`: `UPDATE_EXPECT=1 cargo test -p dormouse-core --test limits` writes it anew.
+
+use dormouse_core::limits;
+use std::collections::BTreeMap;
+
+macro_rules! values {
+    ($($name:ident),* $(,)?) => {
+        BTreeMap::from([$((stringify!($name), u64::try_from(limits::$name).unwrap())),*])
+    };
+}
+
+const HEAD: &str = "# Limits
+
+Every bound of Dormouse, with its reason and what happens past it: the constants of `core/src/limits.rs`, from which this table is made. What a
+channel rule may change is said there; see [configuration.md](configuration.md). Refusals are explained in [protocol.md](protocol.md).
+
+| limit | value | what it is, why, and what happens past it |
+|---|---:|---|
+";
+
+#[test]
+fn the_document_is_the_code() {
+    let values: BTreeMap<&str, u64> = values![
+        CHANNEL_NAME_MAX,
+        EVENT_NAME_MAX,
+        MESSAGE_ID_MAX,
+        CONNECTION_ID_MAX,
+        MESSAGE_BYTES_DEFAULT,
+        MESSAGE_BYTES_MAX,
+        FRAME_ENVELOPE_BYTES,
+        FRAME_BYTES_MAX,
+        PUBLISH_BODY_BYTES_MAX,
+        BATCH_MAX,
+        CHANNELS_PER_PUBLISH_MAX,
+        CALLS_AT_ONCE,
+        SIGNATURE_WINDOW_S,
+        TOKEN_BYTES_MAX,
+        TOKEN_PATTERNS_MAX,
+        USER_ID_MAX,
+        TOKEN_SKEW_S,
+        APPS_MAX,
+        SECRETS_MAX,
+        SECRET_BYTES_MIN,
+        ORIGINS_MAX,
+        RULES_MAX,
+        HISTORY_SIZE_DEFAULT,
+        HISTORY_SIZE_MAX,
+        HISTORY_TTL_S_DEFAULT,
+        HISTORY_TTL_S_MAX,
+        HISTORY_BYTES_MAX,
+        ID_WINDOW_MS,
+        IDS_MAX,
+        LOG_BYTES_MAX,
+        SEGMENTS_MAX,
+        SEGMENT_BYTES_MAX,
+        PENDING_MAX,
+        PENDING_BYTES_MAX,
+        RETRY_AFTER_S,
+        SOCKETS_MAX,
+        CLIENT_RATE_DEFAULT,
+        CLIENT_RATE_MAX,
+        RATE_STRIKES_MAX,
+        LAST_MAX,
+        REPLAY_INLINE_BYTES,
+        REPLAY_BATCH_BYTES,
+        REPLAY_SOCKET_BYTES,
+        REPLAY_TOTAL_BYTES,
+        REPLAY_PAUSE_MS,
+        REPLAY_STALL_MS,
+        REPLAY_LEASE_MS,
+        UNSENT_BYTES_MAX,
+        UNSENT_LOOK_BYTES,
+        PAGE_MESSAGES_MAX,
+        PAGE_MESSAGES_DEFAULT,
+        PAGE_BYTES,
+        IDLE_LOOK_MS,
+        STREAM_COMMENT_S,
+        REFUSAL_MESSAGE_MAX,
+    ];
+    let source = include_str!("../src/limits.rs");
+    let mut words = String::new();
+    let mut table = String::from(HEAD);
+    for line in source.lines() {
+        if let Some(comment) = line.strip_prefix("/// ") {
+            words.push_str(comment);
+            words.push(' ');
+        } else if let Some(name) = line.strip_prefix("pub const ").and_then(|rest| rest.split(':').next()) {
+            let value = values.get(name).unwrap_or_else(|| panic!("{name} is not in this test's list"));
+            let row = format!("| `{name}` | {} | {} |\n", thousands(*value), words.trim());
+            table.push_str(&row);
+            words.clear();
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/limits.md");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(path, &table).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), table, "run it with UPDATE_EXPECT=1");
+}
+
+fn thousands(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

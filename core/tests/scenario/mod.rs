@@ -1,0 +1,20 @@
+//! The native runner of `tests/scenarios/*.txt`: the same lines as against the runtime, in memory and in virtual time.
+
+mod compare;
+mod objects;
+mod script;
+mod signing;
+mod stage;
+mod values;
+mod worker;
+
+pub(crate) use script::{Script, parse};
+pub(crate) use stage::play;
+
+/// When rooms are woken anew. Nobody may be able to tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sleep {
+    Never,
+    BetweenLines,
+    BeforeEveryEvent,
+}

@@ -1,0 +1,239 @@
+//! Plays a transcript: clients, requests and time against the Worker and its objects.
+
+use crate::scenario::Sleep;
+use crate::scenario::compare;
+use crate::scenario::objects::{Item, Objects};
+use crate::scenario::script::{Ask, Auth, Expected, Head, Headers, Script, Step};
+use crate::scenario::signing;
+use crate::scenario::values::{Payload, Values, payload, short};
+use crate::scenario::worker::{Apps, Request, Response, fetch};
+use dormouse_core::config::Config;
+use dormouse_core::frame::{Frame, PING, PONG};
+use std::collections::{BTreeMap, VecDeque};
+
+struct Stage {
+    apps: Apps,
+    objects: Objects,
+    values: Values,
+    clients: BTreeMap<String, Client>,
+    answer: Option<Response>,
+    /// Id, key and secret of the first app.
+    first: Option<(String, String, String)>,
+}
+
+struct Client {
+    response: Response,
+    raw: bool,
+    /// Whether its answer has to be looked at: it did not get in.
+    refused: bool,
+    gone: bool,
+    queue: VecDeque<Item>,
+}
+
+/// Plays it; the error has the line's number.
+pub(crate) fn play(script: &Script, sleep: Sleep) -> Result<(), (usize, String)> {
+    let apps = (!script.apps.is_empty()).then(|| Config::parse(&script.apps));
+    let mut stage = Stage {
+        apps,
+        objects: Objects::new(sleep),
+        values: Values::default(),
+        clients: BTreeMap::new(),
+        answer: None,
+        first: first_app(&script.apps),
+    };
+    let mut last = 0;
+    for (line, step) in &script.steps {
+        if sleep == Sleep::BetweenLines {
+            stage.objects.doze();
+        }
+        stage.step(step).map_err(|error| (*line, error))?;
+        stage.deliver();
+        last = *line;
+    }
+    stage.finish().map_err(|error| (last, error))
+}
+
+impl Stage {
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Token { name, secret, claims } => {
+                let secret = secret.clone().or_else(|| self.first.clone().map(|(_, _, secret)| secret));
+                let token = signing::token(&secret.ok_or("no app has a secret")?, claims, self.objects.now);
+                self.values.bind(name, token)
+            }
+            Step::Connect { who, stream, path, headers } => self.connect(who, *stream, path, headers),
+            Step::Leave { who } => self.leave(who),
+            Step::Say { who, times, payload } => (0..*times).try_for_each(|_| self.say(who, payload)),
+            Step::Hear { who, times, expected } => (0..*times).try_for_each(|_| self.hear(who, expected)),
+            Step::Ask(ask) => self.ask(ask),
+            Step::Answer(head) => {
+                let answer = self.answer.take().ok_or("nothing was asked")?;
+                check_head(head, &answer, &mut self.values)
+            }
+            Step::Wait { ms } => {
+                self.objects.wait(*ms);
+                Ok(())
+            }
+            Step::Rows { channel, count } => {
+                let rows = self.first.iter().map(|(id, ..)| self.objects.rows(&format!("v1:{id}:{channel}"))).next();
+                if rows == Some(*count) { Ok(()) } else { Err(format!("{rows:?} rows")) }
+            }
+        }
+    }
+
+    fn connect(&mut self, who: &str, stream: bool, path: &str, headers: &Headers) -> Result<(), String> {
+        let mut headers = self.fill_headers(headers)?;
+        let own = if stream { ("accept", "text/event-stream") } else { ("upgrade", "websocket") };
+        headers.push((own.0.to_owned(), own.1.to_owned()));
+        let path = self.values.fill(path)?;
+        let raw = path.contains("raw=1");
+        let request = Request { method: "GET".to_owned(), path, headers, body: Vec::new() };
+        let response = fetch(&mut self.objects, &self.apps, &request, who);
+        let mut queue = VecDeque::new();
+        if let Some(code) = response.refused {
+            if !response.body.is_empty() {
+                queue.push_back(Item::Frame(Payload::Text(response.body.clone())));
+            }
+            queue.push_back(Item::Closed(Some(code)));
+        }
+        let refused = response.status >= 400;
+        let client = Client { response, raw, refused, gone: false, queue };
+        match self.clients.insert(who.to_owned(), client) {
+            Some(former) if !former.gone => Err(format!("{who} is here already")),
+            _ => Ok(()),
+        }
+    }
+
+    fn client(&mut self, who: &str) -> Result<&mut Client, String> {
+        self.clients.get_mut(who).ok_or_else(|| format!("{who} has never connected"))
+    }
+
+    fn leave(&mut self, who: &str) -> Result<(), String> {
+        let client = self.client(who)?;
+        client.gone = true;
+        let object = client.response.object.take().ok_or("it is not connected")?;
+        self.objects.hear(&object, who, None);
+        Ok(())
+    }
+
+    fn say(&mut self, who: &str, text: &str) -> Result<(), String> {
+        let payload = payload(&self.values.fill(text)?)?;
+        let client = self.client(who)?;
+        let object = client.response.object.clone().filter(|_| !client.gone).ok_or("it is not connected")?;
+        let frame = match payload {
+            // The runtime answers, and the object sleeps on.
+            Payload::Text(text) if text == PING => {
+                client.queue.push_back(Item::Frame(Payload::Text(PONG.to_owned())));
+                return Ok(());
+            }
+            Payload::Text(text) => Frame::Text(text),
+            Payload::Bytes(bytes) => Frame::Binary(bytes),
+        };
+        self.objects.hear(&object, who, Some(frame));
+        self.deliver();
+        Ok(())
+    }
+
+    fn hear(&mut self, who: &str, expected: &Expected) -> Result<(), String> {
+        let client = self.clients.get_mut(who).ok_or_else(|| format!("{who} has never connected"))?;
+        if let Expected::Head(head) = expected {
+            client.refused = false;
+            return check_head(head, &client.response, &mut self.values);
+        }
+        let item = client.queue.pop_front();
+        match (expected, &item) {
+            (Expected::Nothing, None) => Ok(()),
+            (Expected::Closed(code), Some(Item::Closed(actual))) if code == actual => {
+                client.gone = true;
+                Ok(())
+            }
+            (Expected::Payload(text), Some(Item::Frame(actual))) => {
+                compare::frame(text, actual, client.raw, &mut self.values)
+            }
+            (Expected::Payload(text), Some(Item::Event(actual))) => compare::event(text, actual, &mut self.values),
+            _ => Err(describe(item.as_ref())),
+        }
+        .map_err(|error| format!("{error}\n      in  {}", describe(item.as_ref())))
+    }
+
+    fn ask(&mut self, ask: &Ask) -> Result<(), String> {
+        let body = match payload(&self.values.fill(&ask.body)?)? {
+            Payload::Text(text) => text.into_bytes(),
+            Payload::Bytes(bytes) => bytes,
+        };
+        let mut headers = self.fill_headers(&ask.headers)?;
+        let mut path = self.values.fill(&ask.path)?;
+        let known = match &ask.auth {
+            Auth::Nobody => None,
+            Auth::Default => self.first.as_ref().map(|(_, key, secret)| format!("{key}:{secret}")),
+            Auth::As(credentials) => Some(credentials.clone()),
+            Auth::Signed(credentials, seconds) => {
+                let pair = credentials.split_once(':').ok_or("key:secret is meant")?;
+                let time_s = (self.objects.now / 1000).saturating_add_signed(*seconds);
+                path = signing::signed(&ask.method, &path, &body, pair, time_s);
+                None
+            }
+        };
+        headers.extend(known.map(|credentials| ("authorization".to_owned(), signing::basic(&credentials))));
+        let request = Request { method: ask.method.clone(), path, headers, body };
+        self.answer = Some(fetch(&mut self.objects, &self.apps, &request, ""));
+        Ok(())
+    }
+
+    fn fill_headers(&self, headers: &Headers) -> Result<Headers, String> {
+        headers.iter().map(|(name, value)| Ok((name.clone(), self.values.fill(value)?))).collect()
+    }
+
+    fn deliver(&mut self) {
+        for (who, item) in self.objects.delivered.drain(..) {
+            if let Some(client) = self.clients.get_mut(&who).filter(|client| !client.gone) {
+                client.queue.push_back(item);
+            }
+        }
+    }
+
+    /// Nothing may have come that the transcript does not tell.
+    fn finish(&mut self) -> Result<(), String> {
+        for (who, client) in &self.clients {
+            if let Some(item) = client.queue.front() {
+                return Err(format!("afterwards, {who} still has {}", describe(Some(item))));
+            }
+            if client.refused {
+                return Err(format!("{who} was refused, and nobody said so: {}", client.response.body));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn first_app(apps: &str) -> Option<(String, String, String)> {
+    let apps: serde_json::Value = serde_json::from_str(apps).ok()?;
+    let text = |pointer: &str| apps.pointer(pointer)?.as_str().map(str::to_owned);
+    Some((text("/0/id")?, text("/0/key")?, text("/0/secrets/0")?))
+}
+
+fn check_head(expected: &Head, actual: &Response, values: &mut Values) -> Result<(), String> {
+    let got = format!("{} {}", actual.status, short(&actual.body));
+    if expected.status != actual.status {
+        return Err(got);
+    }
+    for (name, value) in &expected.headers {
+        let found = actual.headers.iter().find(|(other, _)| other == name);
+        let found = found.map_or("(no such header)", |(_, value)| value.as_str());
+        values.check(value, found).map_err(|error| format!("{name}: {error}"))?;
+    }
+    if actual.status == 101 {
+        return Ok(());
+    }
+    compare::body(&expected.body, &actual.body, values).map_err(|error| format!("{error}\n      in  {got}"))
+}
+
+fn describe(item: Option<&Item>) -> String {
+    match item {
+        None => "nothing".to_owned(),
+        Some(Item::Frame(Payload::Text(text)) | Item::Event(text)) => short(text),
+        Some(Item::Frame(Payload::Bytes(bytes))) => format!("hex:{}", hex::encode(bytes)),
+        Some(Item::Closed(None)) => "closed".to_owned(),
+        Some(Item::Closed(Some(code))) => format!("closed {code}"),
+    }
+}
