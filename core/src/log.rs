@@ -148,20 +148,43 @@ impl Log {
         }
         self.push(Segment { slot, first, count, time, bytes, ids });
         self.hide(time);
-        self.shrink(store, time)
+        // The messages are stored, whatever becomes of the cleaning up: what is not deleted is loaded again, and tried again.
+        let _ = self.shrink(store, time);
+        Ok(())
     }
 
-    /// At most one row deleted per row written: enough to get there, and never a long stop.
+    /// Deletes what is spent when the disk's bound is passed, an eighth more than needed: it is one statement, and rarely.
     fn shrink<S: Store>(&mut self, store: &mut S, now: u64) -> Result<(), StoreError> {
-        let spent = self.segments.front().filter(|oldest| self.is_spent(oldest, self.head, now));
-        if let Some(slot) = spent
-            .filter(|_| self.total_bytes > limits::LOG_BYTES_MAX && self.segments.len() > 1)
-            .map(|oldest| oldest.slot)
-        {
-            store.remove(slot)?;
-            self.pop();
+        if self.total_bytes <= limits::LOG_BYTES_MAX {
+            return Ok(());
         }
-        Ok(())
+        while self.total_bytes > limits::LOG_BYTES_MAX / 8 * 7 && self.segments.len() > 1 {
+            match self.segments.front() {
+                Some(oldest) if self.is_spent(oldest, self.head, now) => self.pop(),
+                _ => break,
+            }
+        }
+        store.remove_before(self.segments.front().map_or(0, |oldest| oldest.first))
+    }
+
+    /// Forgets the oldest ids when there are too many in memory; their rows may go then.
+    fn trim_ids(&mut self) {
+        let mut at = 0;
+        while self.ids.len() > limits::IDS_MAX {
+            let Some(segment) = self.segments.get_mut(at) else { return };
+            let (marks, last) = (core::mem::take(&mut segment.ids), segment.last());
+            self.forget_ids(&marks, last);
+            at += 1;
+        }
+    }
+
+    fn forget_ids(&mut self, marks: &[IdMark], last: u64) {
+        for mark in marks {
+            // A newer message may have the same fingerprint.
+            if self.ids.get(&mark.fingerprint).is_some_and(|seq| *seq <= last) {
+                self.ids.remove(&mark.fingerprint);
+            }
+        }
     }
 
     /// Whether a row may be replaced: nothing of it is wanted, or the bounds say that it has to go.
@@ -196,6 +219,7 @@ impl Log {
             self.hidden = self.segments.len();
             self.visible_bytes = 0;
         }
+        self.trim_ids();
     }
 
     fn pop(&mut self) {
@@ -206,12 +230,7 @@ impl Log {
             self.visible_bytes -= u64::from(oldest.bytes);
         }
         self.total_bytes -= u64::from(oldest.bytes);
-        for mark in &oldest.ids {
-            // A newer message may have the same fingerprint.
-            if self.ids.get(&mark.fingerprint).is_some_and(|seq| *seq <= oldest.last()) {
-                self.ids.remove(&mark.fingerprint);
-            }
-        }
+        self.forget_ids(&oldest.ids, oldest.last());
     }
 
     /// Moves the border of the history: by count, by age and by bytes. Each segment is passed once.
@@ -316,3 +335,6 @@ fn ids_only(messages: &[Message]) -> Vec<Message> {
         .map(|message| Message { event: None, payload: Payload::Text(String::new()), id: message.id.clone() })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,8 @@ pub trait Store {
     fn read(&mut self, slot: u32) -> Result<Option<Vec<u8>>, StoreError>;
     /// Puts a row into its slot, in place of what is there. Creates what it needs. One row written.
     fn write(&mut self, row: &Row) -> Result<(), StoreError>;
-    /// Deletes the row in a slot. One row written.
-    fn remove(&mut self, slot: u32) -> Result<(), StoreError>;
+    /// Deletes every row whose first message is before that `seq`. Each counts as a row written.
+    fn remove_before(&mut self, first: u64) -> Result<(), StoreError>;
     /// The epoch that a connected session remembers, for a channel that has stored nothing yet.
     fn remembered_epoch(&mut self) -> Option<Epoch>;
 }
@@ -87,12 +87,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn remove(&mut self, slot: u32) -> Result<(), StoreError> {
+    fn remove_before(&mut self, first: u64) -> Result<(), StoreError> {
         if let Some(error) = self.failing {
             return Err(error);
         }
-        self.rows.remove(&slot);
-        self.written += 1;
+        self.rows.retain(|_, row| row.head.first >= first);
         Ok(())
     }
 

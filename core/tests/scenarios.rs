@@ -41,8 +41,7 @@ fn applies(script: &Script, sleep: Sleep) -> bool {
 fn all(sleep: Sleep) {
     let transcripts = transcripts();
     assert!(!transcripts.is_empty(), "there is no transcript in {}", folder().display());
-    let mismatches: Vec<String> =
-        transcripts.iter().filter_map(|(name, text)| mismatch(name, text, sleep)).collect();
+    let mismatches: Vec<String> = transcripts.iter().filter_map(|(name, text)| mismatch(name, text, sleep)).collect();
     let (bad, of) = (mismatches.len(), transcripts.len());
     assert!(mismatches.is_empty(), "\n{}\n{bad} of {of} transcripts\n", mismatches.join("\n"));
     println!("{of} transcripts");
@@ -117,5 +116,5 @@ fn what_is_not_so_is_noticed() {
     fails_at(3, &[alice, "alices connects"]);
     fails_at(3, &[alice, "~ sleep"]);
     fails_at(2, &["only natively: because of this and that"]);
-    fails_at(3, &[alice, "bob streams /rooms/private-x", welcome]);
+    fails_at(4, &[alice, "bob streams /rooms/private-x", welcome]);
 }

@@ -29,7 +29,7 @@ const READ: &str = "SELECT body FROM log WHERE slot = ?";
 const WRITE: &str = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET
     epoch = excluded.epoch, first = excluded.first, count = excluded.count, time = excluded.time,
     bytes = excluded.bytes, ids = excluded.ids, body = excluded.body";
-const REMOVE: &str = "DELETE FROM log WHERE slot = ?";
+const REMOVE: &str = "DELETE FROM log WHERE first < ?";
 
 /// The rows of one object's log.
 pub(crate) struct SqlStore {
@@ -107,8 +107,8 @@ impl Store for SqlStore {
         self.exec(&self.write, &bindings).map(|_| ())
     }
 
-    fn remove(&mut self, slot: u32) -> Result<(), StoreError> {
-        self.exec(&JsString::from(REMOVE), &[slot.into()]).map(|_| ())
+    fn remove_before(&mut self, first: u64) -> Result<(), StoreError> {
+        self.exec(&JsString::from(REMOVE), &[number(first)]).map(|_| ())
     }
 
     fn remembered_epoch(&mut self) -> Option<Epoch> {

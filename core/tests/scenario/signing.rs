@@ -42,11 +42,7 @@ pub(crate) fn basic(credentials: &str) -> String {
 pub(crate) fn signed(method: &str, path: &str, body: &[u8], (key, secret): (&str, &str), time_s: u64) -> String {
     let (bare, query) = path.split_once('?').unwrap_or((path, ""));
     let mut parameters: Vec<String> = query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
-    parameters.extend([
-        format!("auth_key={key}"),
-        format!("auth_timestamp={time_s}"),
-        "auth_version=1.0".to_owned(),
-    ]);
+    parameters.extend([format!("auth_key={key}"), format!("auth_timestamp={time_s}"), "auth_version=1.0".to_owned()]);
     if !body.is_empty() {
         parameters.push(format!("body_md5={}", hex::encode(Md5::digest(body))));
     }

@@ -46,21 +46,14 @@ impl Response {
 
 /// Answers a request. `client` is who gets the frames, if it is a connection.
 pub(crate) fn fetch(objects: &mut Objects, apps: &Apps, request: &Request, client: &str) -> Response {
-    let header =
-        |name: &str| request.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+    let header = |name: &str| request.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
     let method = if request.method == "HEAD" { "GET" } else { &request.method };
     let head = Head { method, path, query, header: &header };
     serve(objects, apps, &head, &request.body, client).unwrap_or_else(|refusal| refuse(&head, &refusal))
 }
 
-fn serve(
-    objects: &mut Objects,
-    apps: &Apps,
-    head: &Head<'_>,
-    body: &[u8],
-    client: &str,
-) -> Result<Response, Refusal> {
+fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], client: &str) -> Result<Response, Refusal> {
     let route = edge::route(head)?;
     let config = edge::configured(apps.as_ref(), "127.0.0.1")?;
     let now_s = objects.now / 1000;
@@ -94,11 +87,8 @@ fn connect(
         }
         (false, _) => Response::new(101, &[], String::new()),
         (true, origin) => {
-            let always = [
-                ("content-type", "text/event-stream"),
-                ("cache-control", "no-store"),
-                ("x-accel-buffering", "no"),
-            ];
+            let always =
+                [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")];
             let cors = origin.iter().flat_map(|o| [("access-control-allow-origin", o.as_str()), ("vary", "origin")]);
             Response::new(200, &always.into_iter().chain(cors).collect::<Vec<_>>(), String::new())
         }

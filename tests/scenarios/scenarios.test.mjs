@@ -1,0 +1,101 @@
+// Every transcript of this folder against the runtime: once as it is, once with all objects put to sleep between every two lines.
+
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { start } from "../harness.mjs";
+import { parse } from "./script.mjs";
+import { play } from "./stage.mjs";
+
+const folder = fileURLToPath(new URL(".", import.meta.url));
+const names = readdirSync(folder).filter((name) => name.endsWith(".txt"));
+const transcripts = names.sort().map((name) => ({ name, text: readFileSync(`${folder}${name}`, "utf8") }));
+
+async function withServer(apps, run) {
+  const server = await start({ apps });
+  try {
+    return await run(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Rethrows what does not go as it is written, with file and line. */
+async function located({ name, text }, run) {
+  try {
+    return await run();
+  } catch (error) {
+    if (error.line === undefined) throw error;
+    const expected = text.split("\n")[error.line - 1];
+    const message = `tests/scenarios/${name}:${error.line}\n  expected  ${expected}\n  got       ${error.message}`;
+    throw new Error(message, { cause: error });
+  }
+}
+
+async function readAll(t) {
+  const scripts = [];
+  for (const transcript of transcripts) {
+    await located(transcript, async () => scripts.push({ ...transcript, script: parse(transcript.text) }));
+  }
+  const only = scripts.filter(({ script }) => script.native);
+  t.diagnostic(`${scripts.length} transcripts, ${only.length} of them natively only`);
+  for (const { name, script } of only) t.diagnostic(`${name}: ${script.native}`);
+}
+
+test("there are transcripts, and every line of them is understood", async (t) => {
+  assert.notEqual(transcripts.length, 0);
+  await readAll(t);
+});
+
+for (const transcript of transcripts) {
+  // A transcript that cannot be read has failed above.
+  const script = await located(transcript, async () => parse(transcript.text)).catch(() => ({ native: "?" }));
+  if (script.native) continue;
+  test(`${transcript.name}: ${script.title}`, async (t) => {
+    const run = (asleep) =>
+      located(transcript, () => withServer(script.apps, (server) => play(server, script, asleep)));
+    await t.test("awake", () => run(false));
+    if (script.awake) return;
+    await t.test("asleep between every two lines", async (sub) => {
+      sub.diagnostic(`${await run(true)} times asleep`);
+    });
+  });
+}
+
+test("what is not so is noticed", async () => {
+  const alice = "alice connects /rooms/lobby";
+  const welcome =
+    'alice < {"type":"welcome","connection":"$alice","channel":"lobby","position":"$e:0"}';
+  const publish = 'http > POST /publish {"channel":"lobby","data":{"a": 1}}';
+  const answer = 'http < 200 {"channels":{"lobby":{"position":"$e:1"}}}';
+  const message =
+    'alice < {"type":"message","channel":"lobby","position":"$e:1","data":{"a": 1}}';
+  const good = [alice, welcome, publish, answer, message];
+  const wrong = [
+    [3, [alice, welcome.replace('lobby"', 'hall"')]],
+    [3, [alice, welcome.replace("$e:0", "$e:1")]],
+    [3, [alice, welcome.replace("$e:0", "$alice:0")]],
+    [3, [alice, welcome.replace(',"channel":"lobby"', "")]],
+    [3, [alice, "alice < closed 1000"]],
+    [3, [alice, "alice < nothing"]],
+    [2, [alice]],
+    [5, [alice, welcome, publish, answer.replace("200", "201")]],
+    [5, [alice, welcome, publish, answer.replace("$e:1", "$f:1")]],
+    [5, [alice, welcome, publish, answer]],
+    [6, [alice, welcome, publish, answer, message.replace('"a": 1', '"a":1')]],
+    [6, [alice, welcome, publish, answer, message.replace("alice", "bob")]],
+    [4, [alice, "bob streams /rooms/private-x", welcome]],
+    [3, [alice, "alices connects"]],
+    [3, [alice, "~ sleep"]],
+    [4, [alice, welcome, publish]],
+    [3, ["only natively: because of this and that", alice]],
+  ];
+  const failsAt = async (lines) => {
+    const text = `# A transcript\n${lines.join("\n")}`;
+    const failed = (error) => error.line ?? error;
+    return withServer(undefined, async (server) => play(server, parse(text), false)).then(() => 0, failed);
+  };
+  assert.equal(await failsAt(good), 0);
+  for (const [line, lines] of wrong) assert.equal(await failsAt(lines), line, lines.join("\n"));
+});

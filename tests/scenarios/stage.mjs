@@ -1,0 +1,205 @@
+// Plays a transcript against a server.
+
+import { ask, basic, openSocket, openStream, signPath, signToken } from "./clients.mjs";
+import { compareBody, compareEvent, compareFrame } from "./compare.mjs";
+import { LineError } from "./script.mjs";
+import { payload, short, Values } from "./values.mjs";
+
+/** What every live client gets after the last line: by it is known that nothing came before it. */
+const end = "the end";
+
+const describe = (item) => {
+  if (item === undefined) return "nothing";
+  if (item.bytes) return `hex:${item.bytes.toString("hex")}`;
+  if (item.closed !== undefined) return item.closed === true ? "closed" : `closed ${item.closed}`;
+  return short(item.text ?? item.event);
+};
+
+function parseApps(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return [];
+  }
+}
+
+class Stage {
+  #server;
+  #apps;
+  #values = new Values();
+  #clients = new Map();
+  #answer;
+
+  constructor(server, apps) {
+    this.#server = server;
+    this.#apps = parseApps(apps);
+  }
+
+  get #url() {
+    return this.#server.url;
+  }
+
+  /** `key:secret` of an app, of the first one without a key. */
+  #credentials(key) {
+    const app = this.#apps.find((one) => key === undefined || one.key === key);
+    return app?.secrets && `${app.key}:${app.secrets[0]}`;
+  }
+
+  #client(who) {
+    const client = this.#clients.get(who);
+    if (!client) throw new Error(`${who} has never connected`);
+    return client;
+  }
+
+  #fill(headers) {
+    return headers.map(([name, value]) => [name, this.#values.fill(value)]);
+  }
+
+  token({ name, secret, claims }) {
+    this.#values.bind(name, signToken(secret ?? this.#credentials().split(":")[1], claims));
+  }
+
+  async connect({ who, stream, path, headers }) {
+    const former = this.#clients.get(who);
+    if (former && !former.gone) throw new Error(`${who} is here already`);
+    const open = stream ? openStream : openSocket;
+    const client = await open(this.#url, this.#values.fill(path), this.#fill(headers));
+    client.refused = client.answer.status >= 400;
+    this.#clients.set(who, client);
+  }
+
+  leave({ who }) {
+    return this.#client(who).leave();
+  }
+
+  say({ who, times, payload: text }) {
+    const client = this.#client(who);
+    if (client.gone) throw new Error("it is not connected");
+    for (let nth = 0; nth < times; nth++) client.send(payload(this.#values.fill(text)));
+  }
+
+  async hear({ who, times, expected }) {
+    for (let nth = 0; nth < times; nth++) await this.#hearOne(this.#client(who), expected);
+  }
+
+  async #hearOne(client, { nothing, closed, head, payload: text }) {
+    if (head) {
+      client.refused = false;
+      return this.#checkHead(head, client.answer);
+    }
+    if (nothing) return this.#hearNothing(client);
+    const item = await client.next();
+    const got = describe(item);
+    try {
+      if (closed !== undefined) {
+        if (item?.closed !== closed) throw new Error("no such close");
+        client.gone = true;
+      } else if (item?.event !== undefined) compareEvent(text, item.event, this.#values);
+      else if (item === undefined || "closed" in item) throw new Error("no frame");
+      else compareFrame(text, item.text ?? item.bytes, client.raw, this.#values);
+    } catch (error) {
+      throw new Error(`${error.message}\n      in  ${got}`);
+    }
+  }
+
+  /** The object answers a request that comes after what was said to it, and the socket a ping that comes after its frames. */
+  async #hearNothing(client) {
+    if (client.isLive) {
+      if (!client.send) throw new Error("a stream has no ping: the end of the transcript tells as much");
+      await this.#request({ method: "GET", path: `/channels/${client.channel}/messages?limit=1` }, client.key);
+      client.send("ping");
+      const item = await client.next();
+      if (item?.text !== "pong") throw new Error(describe(item));
+    } else if (client.rest.length > 0) throw new Error(describe(client.rest[0]));
+  }
+
+  #request({ method, path, headers = [], body = "" }, key) {
+    const authorization = ["authorization", basic(this.#credentials(key))];
+    return ask(this.#url, { method, path, headers: [...headers, authorization], body });
+  }
+
+  async ask({ method, path, as, signed, at, headers, body }) {
+    const request = { method, path: this.#values.fill(path), headers: this.#fill(headers) };
+    request.body = Buffer.from(payload(this.#values.fill(body)));
+    const credentials = as ?? (signed ? "nobody" : (this.#credentials() ?? "nobody"));
+    if (credentials !== "nobody") request.headers.push(["authorization", basic(credentials)]);
+    if (signed) request.path = signPath(request, signed, at);
+    this.#answer = await ask(this.#url, request);
+  }
+
+  answer({ head }) {
+    this.#checkHead(head, this.#answer);
+  }
+
+  #checkHead(expected, actual) {
+    const got = `${actual.status} ${short(actual.body)}`;
+    if (expected.status !== actual.status) throw new Error(got);
+    for (const [name, value] of expected.headers) {
+      this.#values.check(value, actual.headers[name] ?? "(no such header)");
+    }
+    if (actual.status === 101) return;
+    try {
+      compareBody(expected.body, actual.body, this.#values);
+    } catch (error) {
+      throw new Error(`${error.message}\n      in  ${got}`);
+    }
+  }
+
+  wait({ ms }) {
+    return new Promise((resolve) => setTimeout(resolve, ms));
+  }
+
+  async rows({ channel, count }) {
+    const rows = await this.#server.storage(channel, { app: this.#apps[0].id });
+    if (rows.length !== count) throw new Error(`${rows.length} rows`);
+  }
+
+  /** Nothing may have come that the transcript does not tell. */
+  async finish() {
+    const live = [...this.#clients.values()].filter((client) => client.isLive);
+    const channels = new Map(live.map(({ channel, key }) => [`${channel} ${key}`, { channel, key }]));
+    for (const { channel, key } of channels.values()) {
+      const headers = [["content-type", "text/plain"]];
+      const publish = { method: "POST", path: `/publish/${channel}`, headers, body: end };
+      const { status, body } = await this.#request(publish, key);
+      if (status !== 200) throw new Error(`the end could not be published: ${body}`);
+    }
+    for (const [who, client] of this.#clients) {
+      const item = live.includes(client) ? await client.next() : client.rest[0];
+      const isEnd = (item?.text ?? item?.event ?? "").includes(end);
+      if (live.includes(client) ? !isEnd || client.rest.length > 0 : item !== undefined)
+        throw new Error(`afterwards, ${who} still has ${describe(item)}`);
+      if (client.refused) throw new Error(`${who} was refused, and nobody said so: ${client.answer.body}`);
+    }
+  }
+
+  stop() {
+    for (const client of this.#clients.values()) client.stop();
+  }
+}
+
+/**
+ * Plays a script. With `asleep` all objects are put to sleep between every two lines; resolves to how many had been awake. An error is a
+ * `LineError`.
+ */
+export async function play(server, script, asleep) {
+  const stage = new Stage(server, script.apps);
+  let evicted = 0;
+  let last = 0;
+  const at = async (line, run) => {
+    last = line;
+    try {
+      if (asleep) evicted += await server.evictAll();
+      await run();
+    } catch (error) {
+      throw new LineError(line, error.message);
+    }
+  };
+  try {
+    for (const step of script.steps) await at(step.line, () => stage[step.kind](step));
+    await at(last, () => stage.finish());
+  } finally {
+    stage.stop();
+  }
+  return evicted;
+}
