@@ -16,6 +16,7 @@
 
 mod ledger;
 mod people;
+mod stage;
 mod world;
 
 use world::World;
