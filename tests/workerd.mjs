@@ -31,10 +31,15 @@ const keptLogCharacters = 64 * 1024;
 export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const running = new Set();
-const killAll = () => {
-  for (const child of running) child.kill("SIGKILL");
+const homes = new Set();
+const remove = (home) => {
+  homes.delete(home);
+  rmSync(home, { recursive: true, force: true });
 };
-process.once("exit", killAll);
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+  homes.forEach(remove);
+});
 for (const [signal, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
@@ -199,10 +204,10 @@ class Workerd {
 
   /** Ends it, and removes what was made for it but for the storage. */
   async stop() {
-    const late = setTimeout(() => this.#child?.kill("SIGKILL"), 3000);
+    const late = setTimeout(() => this.#child?.kill("SIGKILL"), 1000);
     await this.#end("SIGTERM");
     clearTimeout(late);
-    rmSync(this.#home, { recursive: true, force: true });
+    remove(this.#home);
   }
 }
 
@@ -210,6 +215,7 @@ async function serve({ folder, port, write, modules, namespaces, texts, isReady 
   const chosen = port ?? (await freePort());
   // Not in the storage folder: that may be tiny on purpose.
   const home = mkdtempSync(join(tmpdir(), "dormouse-workerd-"));
+  homes.add(home);
   const storage = resolve(folder ?? join(home, "storage"));
   mkdirSync(storage, { recursive: true });
   write(home);

@@ -85,7 +85,10 @@ fn unreachable_room(error: &worker::Error) -> Refusal {
     let text = error.to_string();
     console_error!("room: {text}");
     if text.contains("SQLITE_FULL") || text.contains("disk is full") {
-        return Refusal::new(Code::StorageFull, "there is no room to store the message: nothing was sent");
+        // The runtime resets an object whose disk is full, and answers that are under way go with it, good ones too.
+        let message =
+            "there is no room to store messages; whether this one was stored is not known: repeat it with its `id`";
+        return Refusal::new(Code::StorageFull, message);
     }
     Refusal::new(
         Code::Overloaded,

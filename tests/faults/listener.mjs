@@ -3,6 +3,7 @@ import { Agent, get } from "node:http";
 import WebSocket from "ws";
 import { sleep } from "../workerd.mjs";
 import { contentsOf } from "./publisher.mjs";
+import { key } from "./record.mjs";
 
 const pingMs = 1000;
 const silentMs = 4000;
@@ -13,15 +14,13 @@ class Listener {
   #run;
   #random;
   #url;
-  #key;
   #away;
   #sessions = [];
 
-  constructor({ name, run, url, channel, key, random, away }) {
+  constructor({ name, run, url, channel, random, away }) {
     this.#run = run;
     this.#random = random;
     this.#url = url;
-    this.#key = key;
     this.#away = away;
     this.channel = channel;
     run.history.clients.push({ name, channel, sessions: this.#sessions });
@@ -36,7 +35,7 @@ class Listener {
       const leave = this.#leaving();
       await this.connect(this.#address(), session, leave);
       clearTimeout(leave.timer);
-      const absent = leave.signal.aborted && !this.#run.isOver ? this.#away : 0;
+      const absent = this.#random.chance(0.3) && !this.#run.isOver ? this.#away : 0;
       if (!this.isStopped) await sleep(this.#random.between(20, 300) + this.#random.between(0, absent));
     }
   }
@@ -57,7 +56,7 @@ class Listener {
   }
 
   #address() {
-    const query = new URLSearchParams({ key: this.#key });
+    const query = new URLSearchParams({ key });
     if (this.position) query.set("position", this.position);
     return `${this.#url}/rooms/${this.channel}?${query}`;
   }

@@ -83,8 +83,8 @@ export class Publisher {
   }
 
   #newRequest() {
-    const [channels, random] = [this.#run.channels, this.#random];
-    const channel = () => random.pick(channels);
+    const random = this.#random;
+    const channel = () => random.pick(this.#run.published);
     const one = () => ({ channel: channel(), ...this.#newMessage() });
     let made;
     if (this.#batches && random.chance(0.7)) {
@@ -112,7 +112,7 @@ export class Publisher {
 
   async #untilAnswered({ body, items }) {
     const { counts, headers } = this.#run;
-    for (let attempt = 0; ; attempt += 1) {
+    for (let attempt = 0; !this.#run.isAborted; attempt += 1) {
       if (attempt > 0) {
         counts.retried += 1;
         await sleep(this.#random.between(5, 100));

@@ -8,50 +8,22 @@ import { SocketListener, StreamListener } from "./listener.mjs";
 import { startProxy } from "./proxy.mjs";
 import { Publisher } from "./publisher.mjs";
 import { Random } from "./random.mjs";
+import { appsFor, Record } from "./record.mjs";
 import { Recorder } from "./recorder.mjs";
 
-const [key, secret] = ["faults", "faults-secret-of-this-machine"];
 /** Channels and how many messages each keeps. `brief` forgets so soon that whoever is away misses something, and has to be told. */
 const sizes = { "deep-0": 10_000, "deep-1": 10_000, "deep-2": 10_000, "deep-3": 10_000, brief: 100 };
-const apps = [
-  {
-    id: "faults",
-    key,
-    secrets: [secret],
-    channels: [
-      { prefix: "deep-", history: { size: sizes["deep-0"], ttl: 3600 } },
-      { prefix: "brief", history: { size: sizes.brief, ttl: 3600 } },
-    ],
-  },
-];
 /** Most is published into the deep ones, so that the recorder is never late in the brief one. */
 const published = [...Object.keys(sizes), ...Object.keys(sizes).filter((name) => name !== "brief")];
 const publishers = 16;
 const listeners = 20;
 const noProgressMs = 60_000;
 
-function emptyCounts() {
-  const zero = [
-    "acked",
-    "retried",
-    "ambiguousDuplicates",
-    "repeated",
-    "unansweredPublishes",
-    "kills",
-    "killsWhileStarting",
-  ];
-  const frames = ["connections", "welcome", "resumed", "notResumed", "gap", "message"];
-  return { ...Object.fromEntries([...zero, ...frames].map((name) => [name, 0])), refusals: {} };
-}
-
-class Run {
-  isOver = false;
-  channels = published;
-  counts = emptyCounts();
-  headers = { authorization: `Basic ${btoa(`${key}:${secret}`)}` };
-  history = { sizes, sent: [], acks: [], stores: {}, rereads: {}, recorderGaps: [], clients: [] };
+class Run extends Record {
+  clients = [];
 
   constructor({ kills, messages, seed }) {
+    super(sizes, published);
     this.kills = kills;
     this.messages = messages;
     this.seed = seed;
@@ -63,14 +35,15 @@ class Run {
     const began = Date.now();
     this.folder = mkdtempSync(join(tmpdir(), "dormouse-faults-"));
     const port = await freePort();
-    this.server = await start({ folder: join(this.folder, "storage"), apps, port });
+    this.server = await start({ folder: join(this.folder, "storage"), apps: appsFor(sizes), port });
     this.proxies = [await startProxy(port), await startProxy(port)];
     const progress = setInterval(() => onProgress?.(this, Date.now() - began), 3000);
     try {
       await this.#act();
     } finally {
       clearInterval(progress);
-      this.isOver = true;
+      this.isOver = this.isAborted = true;
+      for (const client of this.clients) client.stop();
       for (const proxy of this.proxies) await proxy.close();
       await this.server.stop();
     }
@@ -85,8 +58,8 @@ class Run {
       (channel) => new Recorder({ run: this, url: this.server.url, channel }),
     );
     const recording = recorders.map((recorder) => recorder.record());
-    const clients = Array.from({ length: listeners }, (_, nth) => this.#listener(nth));
-    const listening = clients.map((client) => client.listen());
+    this.clients = Array.from({ length: listeners }, (_, nth) => this.#listener(nth));
+    const listening = this.clients.map((client) => client.listen());
     const publishing = Array.from({ length: publishers }, (_, nth) => this.#publisher(nth).publish());
     // Whoever fails, fails the run at once.
     await Promise.race([
@@ -100,8 +73,8 @@ class Run {
     const ends = Object.fromEntries(
       recorders.map((recorder, nth) => [Object.keys(sizes)[nth], recorder.position]),
     );
-    await this.#untilAllAreThere(clients, ends);
-    for (const client of clients) client.stop();
+    await this.#untilAllAreThere(ends);
+    for (const client of this.clients) client.stop();
     await Promise.all(listening);
   }
 
@@ -136,6 +109,7 @@ class Run {
   async #untilAcked(goal) {
     let [before, since] = [this.counts.acked, Date.now()];
     while (this.counts.acked < goal) {
+      if (this.isAborted) throw new Error("The run has failed.");
       if (this.counts.acked > before) [before, since] = [this.counts.acked, Date.now()];
       if (Date.now() - since > noProgressMs || !this.server.isRunning)
         throw new Error(`Nothing is acknowledged any more, at ${before} messages:\n${this.server.log}`);
@@ -144,16 +118,16 @@ class Run {
   }
 
   /** Those who do not get there are found by the checker. */
-  async #untilAllAreThere(clients, ends) {
+  async #untilAllAreThere(ends) {
     const isThere = (client) => client.position === ends[client.channel];
-    for (const end = Date.now() + noProgressMs; !clients.every(isThere) && Date.now() < end; )
+    for (const end = Date.now() + noProgressMs; !this.clients.every(isThere) && Date.now() < end; )
       await sleep(50);
   }
 
   #publisher(nth) {
     const name = `p${nth}`;
     const random = new Random(this.seed, name);
-    const url = nth % 4 === 3 ? this.proxies[0].url : this.server.url;
+    const url = nth % 3 === 0 ? this.proxies[0].url : this.server.url;
     return new Publisher({ name, run: this, url, random, batches: nth % 2 === 0 });
   }
 
@@ -165,7 +139,7 @@ class Run {
     const url = throughProxy ? this.proxies[1].url : this.server.url;
     const name = `${kind} ${nth}${throughProxy ? " through the proxy" : ""}`;
     const random = new Random(this.seed, name);
-    return new Kind({ name, run: this, url, channel, key, random, away: channel === "brief" ? 8000 : 500 });
+    return new Kind({ name, run: this, url, channel, random, away: channel === "brief" ? 8000 : 500 });
   }
 
   #breakConnections() {
@@ -181,8 +155,8 @@ class Run {
         { kind: "reset", bytes: bytes(most) },
         { kind: "reset", bytes: bytes(most) },
       ]);
-    forPublishers.choose = () => pick(5_000);
-    forListeners.choose = () => (random.chance(0.03) ? { kind: "blackHole" } : pick(50_000));
+    forPublishers.choose = () => pick(1_500);
+    forListeners.choose = () => (random.chance(0.03) ? { kind: "blackHole" } : pick(200_000));
     const freezing = setInterval(() => {
       if (this.isOver) return clearInterval(freezing);
       const links = [...forListeners.links];

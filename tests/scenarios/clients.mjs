@@ -59,7 +59,9 @@ class Client {
 }
 
 function listenTo(client, socket) {
-  socket.on("message", (data, isBinary) => client.put(isBinary ? { bytes: data } : { text: data.toString() }));
+  socket.on("message", (data, isBinary) =>
+    client.put(isBinary ? { bytes: data } : { text: data.toString() }),
+  );
   socket.on("close", (closed) => client.put({ closed }));
   socket.on("upgrade", ({ statusCode, headers }) => {
     client.answer = { status: statusCode, headers, body: "" };

@@ -106,7 +106,10 @@ class Stage {
   async #hearNothing(client) {
     if (client.isLive) {
       if (!client.send) throw new Error("a stream has no ping: the end of the transcript tells as much");
-      await this.#request({ method: "GET", path: `/channels/${client.channel}/messages?limit=1` }, client.key);
+      await this.#request(
+        { method: "GET", path: `/channels/${client.channel}/messages?limit=1` },
+        client.key,
+      );
       client.send("ping");
       const item = await client.next();
       if (item?.text !== "pong") throw new Error(describe(item));

@@ -1,7 +1,6 @@
 // Placeholders: `$name` is bound on first sight and equal ever after, `…` is any text, `$(3*ab)` is `ababab`.
 
 const piece = /\$\((?<count>\d+)\*(?<text>[^)]*)\)|\$(?<name>[a-z][A-Za-z0-9]*)|(?<any>…)/gu;
-const escaped = (text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
 
 /** As much of a text as a message can take. */
 export const short = (text) => (text.length <= 400 ? text : `${text.slice(0, 400)}… (${text.length})`);
@@ -31,23 +30,41 @@ export class Values {
 
   /** Compares, and binds what is seen for the first time. */
   check(template, actual) {
-    const names = new Set();
-    let pattern = "";
-    let at = 0;
-    for (const { 0: whole, index, groups } of template.matchAll(piece)) {
-      pattern += escaped(template.slice(at, index));
-      at = index + whole.length;
-      const { count, text, name } = groups;
-      if (count !== undefined) pattern += escaped(text.repeat(Number(count)));
-      else if (name === undefined) pattern += "[^]*";
-      else if (this.#known.has(name)) pattern += escaped(this.#known.get(name));
-      else if (names.has(name)) pattern += `\\k<${name}>`;
-      else pattern += `(?<${names.add(name) && name}>[\\w-]+)`;
+    const seen = new Map();
+    if (!this.#fits(piecesOf(template), actual, seen)) {
+      throw new Error(`${short(actual)} is not ${short(template)}`);
     }
-    const found = actual.match(new RegExp(`^${pattern}${escaped(template.slice(at))}$`, "u"));
-    if (!found) throw new Error(`${short(actual)} is not ${short(template)}`);
-    for (const name of names) this.bind(name, found.groups[name]);
+    for (const [name, value] of seen) this.bind(name, value);
   }
+
+  #fits([first, ...rest], text, seen) {
+    if (first === undefined) return text === "";
+    const { plain, name } = first;
+    const own = plain ?? this.#known.get(name) ?? seen.get(name);
+    if (own !== undefined) return text.startsWith(own) && this.#fits(rest, text.slice(own.length), seen);
+    const longest = name === undefined ? text.length : text.match(/^[\w-]*/)[0].length;
+    const shortest = name === undefined ? 0 : 1;
+    for (let length = longest; length >= shortest; length--) {
+      if (name !== undefined) seen.set(name, text.slice(0, length));
+      if (this.#fits(rest, text.slice(length), seen)) return true;
+      seen.delete(name);
+    }
+    return false;
+  }
+}
+
+/** Each piece is `{ plain }`, a text; `{ name }`, a placeholder; or `{}`, any text. */
+function piecesOf(template) {
+  const pieces = [];
+  let at = 0;
+  for (const { 0: whole, index, groups } of template.matchAll(piece)) {
+    const { count, text, name } = groups;
+    pieces.push({ plain: template.slice(at, index) });
+    if (count !== undefined) pieces.push({ plain: text.repeat(Number(count)) });
+    else pieces.push({ name });
+    at = index + whole.length;
+  }
+  return [...pieces, { plain: template.slice(at) }];
 }
 
 /** Reads `hex:…`, `base64:…`, `"text"`; anything else is text as it is. Returns a string or a Buffer. */
