@@ -409,3 +409,6 @@ fn refusal_of(error: StoreError) -> Refusal {
         StoreError::Failed => Refusal::new(Code::Internal, "the channel's storage failed: try again"),
     }
 }
+
+#[cfg(test)]
+mod tests;

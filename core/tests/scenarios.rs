@@ -1,6 +1,8 @@
 //! Behaviour as transcripts: `tests/scenarios/*.txt`, which its README explains, played natively with and without sleep. The same files
 //! are played against the runtime by `tests/scenarios/scenarios.test.mjs`.
 
+#![expect(clippy::expect_used, reason = "in a test there is nobody to tell but the one who runs it")]
+
 mod scenario;
 
 use scenario::{Script, Sleep, parse, play};
@@ -15,7 +17,7 @@ fn folder() -> PathBuf {
 fn transcripts() -> Vec<(String, String)> {
     let entries = fs::read_dir(folder()).expect("the folder of the transcripts");
     let names = entries.map(|entry| entry.expect("a file").file_name().into_string().expect("a name"));
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".txt")).collect();
+    let mut names: Vec<String> = names.filter(|name| name.strip_suffix(".txt").is_some()).collect();
     names.sort();
     names
         .into_iter()

@@ -13,17 +13,17 @@ fn mac(secret: &str, text: &str) -> Vec<u8> {
 
 /// A JWT. In the claims `:+60` and `:-60` are so many seconds from now.
 pub(crate) fn token(secret: &str, claims: &str, now_ms: u64) -> String {
-    let now_s = now_ms.div_ceil(1000);
+    let second = now_ms.div_ceil(1000);
     let mut out = String::new();
     let mut rest = claims;
-    while let Some(at) = rest.find([':']) {
+    while let Some(at) = rest.find(':') {
         let (before, after) = rest.split_at(at + 1);
         out.push_str(before);
         rest = after;
         if let Some(sign) = after.chars().next().filter(|c| "+-".contains(*c)) {
             let digits: String = after.chars().skip(1).take_while(char::is_ascii_digit).collect();
             let seconds: u64 = digits.parse().unwrap_or_default();
-            let time = if sign == '+' { now_s + seconds } else { now_s - seconds };
+            let time = if sign == '+' { second + seconds } else { second - seconds };
             out.push_str(&time.to_string());
             rest = after.get(1 + digits.len()..).unwrap_or_default();
         }

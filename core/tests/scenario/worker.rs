@@ -128,7 +128,7 @@ fn publish(
     Ok(response)
 }
 
-/// The headers of `src/answer.rs`.
+/// The headers of `src/answer.rs`, but for `Upgrade`: the runtime keeps that to itself.
 fn refuse(head: &Head<'_>, refusal: &Refusal) -> Response {
     let code = refusal.code;
     if head.method == "GET" && head.wants_websocket() {
@@ -143,9 +143,6 @@ fn refuse(head: &Head<'_>, refusal: &Refusal) -> Response {
     let mut add = |name: &str, value: &str| response.headers.push((name.to_owned(), value.to_owned()));
     if let Some(allow) = refusal.allow {
         add("allow", allow);
-    }
-    if code == Code::UpgradeRequired {
-        add("upgrade", "websocket");
     }
     if code == Code::Unauthorized && head.query("auth_key").is_none() {
         add("www-authenticate", "Basic realm=\"dormouse\"");
