@@ -28,7 +28,15 @@ const $ = (id) => document.getElementById(id);
 const typed = (id) => $(id).value.trim();
 
 /** The one visit to a room this page is on; `position` outlives a disconnect so that coming back resumes. */
-const visit = { socket: null, channel: "", key: "", position: "", live: false, lastClose: "", lastError: null };
+const visit = {
+  socket: null,
+  channel: "",
+  key: "",
+  position: "",
+  live: false,
+  lastClose: "",
+  lastError: null,
+};
 const sent = new Map();
 
 // Connection
@@ -64,8 +72,12 @@ function ended(why) {
 }
 
 function onwait(ms) {
-  if (!visit.lastClose) return showState("connecting", visit.position ? `resuming after ${visit.position}` : "");
-  showState("reconnecting", `${visit.lastClose} Next attempt ${ms < 100 ? "now" : `in ${(ms / 1000).toFixed(1)} s`}.`);
+  if (!visit.lastClose)
+    return showState("connecting", visit.position ? `resuming after ${visit.position}` : "");
+  showState(
+    "reconnecting",
+    `${visit.lastClose} Next attempt ${ms < 100 ? "now" : `in ${(ms / 1000).toFixed(1)} s`}.`,
+  );
 }
 
 function onclose(event) {
@@ -76,7 +88,9 @@ function onclose(event) {
   const error = event.code >= 4000 ? visit.lastError : null;
   const name = error?.code ?? event.reason;
   const known = WORDS[event.code] ?? "";
-  const words = failed ? "The server could not be reached." : `${[event.code, name].join(" ").trim()}. ${known}`.trim();
+  const words = failed
+    ? "The server could not be reached."
+    : `${[event.code, name].join(" ").trim()}. ${known}`.trim();
   visit.lastError = null;
   // A night of failed attempts must not push every message out of the list.
   if (!failed || !visit.lastClose) addEntry("closed", { note: words, final });
@@ -112,9 +126,13 @@ function onwelcome(frame) {
   visit.lastClose = "";
   setLive(true);
   $("connection").textContent = frame.connection;
-  const how = frame.resumed === undefined ? "joined" : frame.resumed ? "resumed" : "could not resume everything";
+  const how =
+    frame.resumed === undefined ? "joined" : frame.resumed ? "resumed" : "could not resume everything";
   showState("live", `in ${frame.channel}`);
-  addEntry("welcome", { position: frame.position, note: `${frame.channel}: ${how}, connection ${frame.connection}` });
+  addEntry("welcome", {
+    position: frame.position,
+    note: `${frame.channel}: ${how}, connection ${frame.connection}`,
+  });
 }
 
 function onack(frame) {
@@ -157,7 +175,10 @@ function typedData() {
     return { json: text };
   } catch (error) {
     if (/^[[{"]/.test(text)) return { json: null, hint: `Not JSON yet: ${error.message}` };
-    return { json: JSON.stringify(text), hint: `${text ? "Not JSON" : "Empty"}, so it goes out as a string.` };
+    return {
+      json: JSON.stringify(text),
+      hint: `${text ? "Not JSON" : "Empty"}, so it goes out as a string.`,
+    };
   }
 }
 
@@ -186,11 +207,15 @@ async function publishByHttp() {
       method: "POST",
       // Without this, a 401 would make the browser ask the visitor for a password.
       credentials: "omit",
-      headers: { authorization: `Basic ${btoa(`${DEV.key}:${DEV.secret}`)}`, "content-type": "application/json" },
+      headers: {
+        authorization: `Basic ${btoa(`${DEV.key}:${DEV.secret}`)}`,
+        "content-type": "application/json",
+      },
       body: publishBody({ channel: typed("channel") }, json),
     });
     const answer = await response.json();
-    if (!response.ok) return result(`${response.status} ${answer.error?.code}: ${answer.error?.message}`, true);
+    if (!response.ok)
+      return result(`${response.status} ${answer.error?.code}: ${answer.error?.message}`, true);
     const [done] = Object.values(answer.channels);
     result(`${response.status}: published at ${done.position} after ${since(started)}.`);
   } catch (error) {
@@ -200,9 +225,11 @@ async function publishByHttp() {
 
 function httpAllowed() {
   const needsSecret = "HTTP publishing needs an app's secret, and a secret must never be in a page.";
-  if (!LOCAL) return { allowed: false, hint: `${needsSecret} Publish from your server, or with the curl line.` };
+  if (!LOCAL)
+    return { allowed: false, hint: `${needsSecret} Publish from your server, or with the curl line.` };
   const key = typed("key");
-  if (key && key !== DEV.key) return { allowed: false, hint: `${needsSecret} Only ${DEV.key} has one that is public.` };
+  if (key && key !== DEV.key)
+    return { allowed: false, hint: `${needsSecret} Only ${DEV.key} has one that is public.` };
   return { allowed: true, hint: `HTTP uses the development secret, ${DEV.key}:${DEV.secret}.` };
 }
 
@@ -241,7 +268,11 @@ function setLive(live) {
   if (!live) {
     $("connection").textContent = "none";
     $("latency").textContent = "not measured";
-    if (sent.size > 0) result("The connection went before the ack came. If it was published, it arrives with the resume.", true);
+    if (sent.size > 0)
+      result(
+        "The connection went before the ack came. If it was published, it arrives with the resume.",
+        true,
+      );
     sent.clear();
   }
   refresh();
@@ -293,7 +324,8 @@ function stir() {
 
 /** JSON.parse rounds what a double cannot hold; where the engine lets us, print such numbers as they came. */
 function exact(_key, value, context) {
-  const differs = typeof value === "number" && context?.source !== undefined && String(value) !== context.source;
+  const differs =
+    typeof value === "number" && context?.source !== undefined && String(value) !== context.source;
   return differs && JSON.rawJSON ? JSON.rawJSON(context.source) : value;
 }
 
@@ -314,7 +346,11 @@ function element(tag, className, text) {
 }
 
 function clock(now) {
-  const time = element("time", "time", `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`);
+  const time = element(
+    "time",
+    "time",
+    `${now.toTimeString().slice(0, 8)}.${String(now.getMilliseconds()).padStart(3, "0")}`,
+  );
   time.dateTime = now.toISOString();
   return time;
 }
@@ -359,7 +395,8 @@ function addEntry(type, { position, event, note, data, final }) {
 
 function showCount() {
   const count = $("log").childElementCount;
-  $("count").textContent = count === 0 ? "nothing yet" : count === MAX_ENTRIES ? `the newest ${count}` : String(count);
+  $("count").textContent =
+    count === 0 ? "nothing yet" : count === MAX_ENTRIES ? `the newest ${count}` : String(count);
   $("empty").hidden = count > 0;
   $("log").hidden = count === 0;
 }
@@ -390,6 +427,7 @@ $("clear").addEventListener("click", () => {
   $("log").replaceChildren();
   showCount();
 });
-for (const id of ["channel", "key", "publish-event", "publish-data"]) $(id).addEventListener("input", refresh);
+for (const id of ["channel", "key", "publish-event", "publish-data"])
+  $(id).addEventListener("input", refresh);
 showCount();
 refresh();
