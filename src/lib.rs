@@ -4,6 +4,7 @@
 mod answer;
 mod bridge;
 mod connect;
+mod page;
 mod publish;
 
 /// The object class that `wrangler.toml` names; it has to be exported by this crate.
@@ -48,12 +49,13 @@ async fn fetch(mut request: Request, env: Env, _context: Context) -> Result<Resp
 
 async fn serve(request: &mut Request, env: &Env, head: &Head<'_>, host: &str) -> Result<Response, Refusal> {
     let route = edge::route(head)?;
-    let config = edge::configured(apps(env).as_ref(), host)?;
+    let config = || edge::configured(apps(env).as_ref(), host);
     match &route {
-        Route::Up => answer::json(200, r#"{"status":"ok"}"#),
-        Route::Room(channel) => connect::connect(env, config, channel, head).await,
-        Route::Publish | Route::PublishRaw(_) => publish::publish(request, env, config, &route, head).await,
-        Route::Messages(channel) => messages(env, config, channel, head).await,
+        Route::Page => page::page(request, env, head).await,
+        Route::Up => config().and_then(|_| answer::json(200, r#"{"status":"ok"}"#)),
+        Route::Room(channel) => connect::connect(env, config()?, channel, head).await,
+        Route::Publish | Route::PublishRaw(_) => publish::publish(request, env, config()?, &route, head).await,
+        Route::Messages(channel) => messages(env, config()?, channel, head).await,
     }
 }
 

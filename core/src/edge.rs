@@ -19,6 +19,8 @@ use percent_encoding::percent_decode_str;
 /// What a request is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Route {
+    /// `GET` of anything else: a file of the console page, if there is one.
+    Page,
     /// `GET /up`.
     Up,
     /// `GET /rooms/{channel}`.
@@ -41,7 +43,9 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
         [Some("publish"), None, ..] => (Route::Publish, "POST"),
         [Some("publish"), Some(channel), None, _] => (Route::PublishRaw(decode(channel)?), "POST"),
         [Some("channels"), Some(channel), Some("messages"), None] => (Route::Messages(decode(channel)?), "GET"),
-        _ => return Err(Refusal::new(Code::NotFound, "no such route: see docs/protocol.md")),
+        [Some(""), None, ..] => (Route::Page, "GET"),
+        _ if head.method == "GET" => (Route::Page, "GET"),
+        _ => return Err(not_found()),
     };
     if head.method != allow {
         let mut refusal = Refusal::new(Code::MethodNotAllowed, format!("this route takes {allow}"));
@@ -49,6 +53,12 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
         return Err(refusal);
     }
     Ok(route)
+}
+
+/// What is answered where there is nothing.
+#[must_use]
+pub fn not_found() -> Refusal {
+    Refusal::new(Code::NotFound, "no such route: see docs/protocol.md")
 }
 
 /// Refuses to run on a configuration that is missing, wrong, or everybody's: the development secret is good on this machine only.
@@ -128,7 +138,9 @@ mod tests {
             "/channels/a/messages/b",
             "/ROOMS/a",
         ] {
-            assert_eq!(to("GET", path), Err(Code::NotFound), "{path}");
+            assert_eq!(to("GET", path), Ok(Route::Page), "{path}");
+            let refused = if path.trim_matches('/').is_empty() { Code::MethodNotAllowed } else { Code::NotFound };
+            assert_eq!(to("POST", path), Err(refused), "{path}");
         }
         for path in ["/rooms/", "/rooms/a%2Fb", "/rooms/%00", "/rooms/%ff", "/rooms/%C3%A4", "/publish/"] {
             assert_eq!(to("GET", path), Err(Code::InvalidChannel), "{path}");

@@ -32,10 +32,14 @@ const asAnswer = async (response) => {
   return { status: response.status, text, ...(text.startsWith("{") ? { json: JSON.parse(text) } : {}) };
 };
 
+// Who says nothing about it has the development secret; who says `null` has nothing.
+const headersWith = (authorization, headers) =>
+  authorization === null ? { ...headers } : { authorization, ...headers };
+
 /** `POST /publish`; resolves to status, text and JSON of the answer. */
 export async function publish(server, body, { authorization = basic(), path = "/publish", headers } = {}) {
   const text = typeof body === "string" ? body : JSON.stringify(body);
-  const init = { method: "POST", body: text, headers: { authorization, ...headers } };
+  const init = { method: "POST", body: text, headers: headersWith(authorization, headers) };
   return asAnswer(await fetch(server.url + path, init));
 }
 
@@ -48,7 +52,7 @@ export async function published(server, body, options) {
 
 /** `GET /channels/{channel}/messages`. */
 export async function history(server, channel, { query = "", authorization = basic() } = {}) {
-  const init = { headers: { authorization } };
+  const init = { headers: headersWith(authorization) };
   return asAnswer(await fetch(`${server.url}/channels/${channel}/messages${query}`, init));
 }
 
@@ -185,7 +189,8 @@ export class Stream {
 function parseEvent(block) {
   const event = {};
   for (const line of block.split("\n")) {
-    const [, name, value] = line.match(/^([^:]*): ?(.*)$/) ?? [];
+    // With `s`: a dot stops at breaks that are none to an event stream.
+    const [, name, value] = line.match(/^([^:]*): ?(.*)$/s) ?? [line, line, ""];
     if (name === "") event.comment = true;
     else event[name] = event[name] === undefined ? value : `${event[name]}\n${value}`;
   }

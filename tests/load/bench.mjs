@@ -1,7 +1,7 @@
 /**
  * Measures the built Worker against bare objects on the same runtime and machine, in turns; what counts is the ratio of each pair.
  *
- *     npm run bench -- [--only throughput] [--rounds 7] [--seconds 2] [--folder /dev/shm]
+ *     npm run bench -- [--only throughput] [--rounds 9] [--seconds 1] [--folder /dev/shm]
  *
  * `--folder` is where the databases go: on a disk that takes long to make a page durable, that is what is measured. Ends with 1
  * only if something was lost or wrong: times are no pass or failure.
@@ -31,7 +31,7 @@ function line({ title, unit, values, ...bounds }) {
 main(async () => {
   const options = { only: { type: "string" }, rounds: { type: "string" }, seconds: { type: "string" } };
   const { values } = parseArgs({ options: { ...options, folder: { type: "string" } } });
-  const { only, rounds = 7, seconds = 2, folder } = values;
+  const { only, rounds = 9, seconds = 1, folder } = values;
   if (only && !parts[only]) throw new PlainError(`--only ${Object.keys(parts).join("|")}`);
   const rows = [];
   const problems = [];

@@ -140,7 +140,7 @@ class Stage {
     for (const [name, value] of expected.headers) {
       this.#values.check(value, actual.headers[name] ?? "(no such header)");
     }
-    if (actual.status === 101) return;
+    if (actual.status === 101 && expected.body) throw new Error("an upgrade has no body");
     try {
       compareBody(expected.body, actual.body, this.#values);
     } catch (error) {

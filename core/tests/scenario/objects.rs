@@ -1,4 +1,4 @@
-//! The objects, in memory: performs what rooms say as `durable/src/room.rs` does, and puts rooms to sleep.
+//! The objects, in memory: performs what rooms say as `durable` does, and puts rooms to sleep.
 
 use crate::scenario::Sleep;
 use crate::scenario::values::Payload;

@@ -58,6 +58,7 @@ fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], clien
     let config = edge::configured(apps.as_ref(), "127.0.0.1")?;
     let now_s = objects.now / 1000;
     match &route {
+        Route::Page => Err(edge::not_found()),
         Route::Up => Ok(Response::json(200, r#"{"status":"ok"}"#.to_owned())),
         Route::Room(channel) => connect(objects, config, channel, head, client),
         Route::Publish | Route::PublishRaw(_) => publish(objects, config, &route, head, body),
