@@ -20,7 +20,7 @@ pub(crate) async fn connect(
     head: &Head<'_>,
 ) -> Result<Response, Refusal> {
     let admission = admit(config, channel, head, now_s())?;
-    let response = RoomStub::named(env, &admission.object)?.connect(&admission.connect).await?;
+    let response = RoomStub::named(env, admission.object)?.connect(&admission.connect).await?;
     let answer = if admission.connect.format.is_stream() {
         stream(response, admission.allow_origin.as_deref())
     } else {

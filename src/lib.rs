@@ -21,6 +21,7 @@ use worker::{Context, Env, Method, Request, Response, Result, event};
 /// Panics are told in full; then the runtime's own hook starts recovery. There is no panic path from any input: this is for what nobody thought of.
 #[event(start)]
 fn start() {
+    dormouse_durable::cheap_microtasks();
     let recover = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         console_error_panic_hook::hook(info);

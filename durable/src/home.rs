@@ -3,6 +3,7 @@
 use crate::alarm::Alarm;
 use crate::env::apps;
 use crate::laggards::Laggards;
+use crate::script::synced;
 use crate::sockets;
 use crate::sql::{SqlStore, store_error};
 use dormouse_core::call::{CONNECT_HEADER, Connect, Outcome, Published, decode_publish, parse_room_name};
@@ -16,7 +17,7 @@ use dormouse_core::session::{Format, Session};
 use futures::channel::oneshot;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{WebSocket, js_sys};
@@ -36,6 +37,8 @@ pub(crate) struct Home {
     /// A socket that is connecting, and what became of it.
     arriving: RefCell<Option<WebSocket>>,
     refused: RefCell<Option<Refusal>>,
+    /// Called when what was written is on the disk, with the error if it is not.
+    told: Closure<dyn FnMut(JsValue)>,
     waiting: RefCell<HashMap<u64, oneshot::Sender<Vec<Outcome>>>>,
     tickets: Cell<u64>,
     pub(crate) laggards: Laggards,
@@ -54,7 +57,16 @@ impl Home {
         let (storage, alarm) = (state.storage().ok()?, state.storage().ok()?);
         let asked: DurableObjectState = JsValue::from(&state).unchecked_into();
         let remembered = move || sockets::open(&asked).iter().find_map(sockets::session).map(|session| session.epoch);
-        Some(Rc::new(Self {
+        Some(Rc::new_cyclic(|home: &Weak<Self>| Self {
+            told: {
+                let home = home.clone();
+                Closure::new(move |error: JsValue| {
+                    let result = if error.is_undefined() { Ok(()) } else { Err(store_error(&error)) };
+                    if let Some(home) = home.upgrade() {
+                        home.drive(Input::Flushed(result));
+                    }
+                })
+            },
             rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None)),
             channel,
             store: RefCell::new(SqlStore::new(storage, Box::new(remembered))),
@@ -133,6 +145,9 @@ impl Home {
 
     /// One value for all sockets of a format; per socket one crossing.
     fn broadcast(&self, position: Position, message: &Message, except: Option<&str>) {
+        if self.open() == 0 {
+            return;
+        }
         let except = except.and_then(|connection| sockets::find(&self.state, connection));
         let some_behind = !self.laggards.is_empty();
         for format in Format::ALL {
@@ -187,8 +202,10 @@ impl Home {
     }
 
     /// One row written when calm; when hot, this call's share of one. The answer is held back by the runtime until the row is on the disk.
-    pub(crate) async fn publish(self: &Rc<Self>, mut request: Request) -> Result<Response> {
-        let messages = match decode_publish(&request.text().await?) {
+    pub(crate) async fn publish(self: &Rc<Self>, request: Request) -> Result<Response> {
+        // Not `Request::text`: that reads a stream in pieces.
+        let call = JsFuture::from(request.inner().text()?).await?;
+        let messages = match decode_publish(&call.as_string().unwrap_or_default()) {
             Ok(messages) => messages,
             Err(refusal) => return refuse(&refusal),
         };
@@ -217,15 +234,9 @@ impl Home {
     }
 
     fn flush(self: &Rc<Self>) {
-        let home = self.clone();
-        let flushed = self.state.storage().and_then(|storage| storage.sync());
-        spawn_local(async move {
-            let result = match flushed {
-                Ok(flushed) => JsFuture::from(flushed).await,
-                Err(error) => Err(error),
-            };
-            home.drive(Input::Flushed(result.map(|_| ()).map_err(|error| store_error(&error))));
-        });
+        if let Err(error) = self.state.storage().and_then(|storage| synced(&storage, self.told.as_ref())) {
+            self.drive(Input::Flushed(Err(store_error(&error))));
+        }
     }
 
     fn forget(&self) {

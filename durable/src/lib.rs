@@ -6,10 +6,12 @@ mod home;
 mod laggards;
 #[expect(missing_docs, reason = "`durable_object` exports methods of its own")]
 mod room;
+mod script;
 mod sockets;
 mod sql;
 mod stub;
 
 pub use env::{Apps, apps};
 pub use room::Room;
+pub use script::cheap_microtasks;
 pub use stub::RoomStub;

@@ -1,5 +1,6 @@
 //! The Worker's side of the calls to a Room: the one place that maps a name to an object and knows its paths.
 
+use crate::script::ask;
 use dormouse_core::call::{
     CONNECT_HEADER, CONNECT_PATH, Connect, MESSAGES_PATH, Outcome, PUBLISH_PATH, Published, ROOM_BINDING,
     encode_publish, room_name,
@@ -8,25 +9,28 @@ use dormouse_core::channel::ChannelName;
 use dormouse_core::message::NewMessage;
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::PageQuery;
+use js_sys::Array;
 use serde::Deserialize;
-use wasm_bindgen::JsValue;
-use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub, console_error};
+use wasm_bindgen::JsCast;
+use web_sys::js_sys;
+use worker::{Env, Headers, Method, ObjectNamespace, Request, RequestInit, Response, console_error};
 
-/// A room, as the Worker sees it.
+/// A room, as the Worker sees it. Nothing is asked until a method is called.
 pub struct RoomStub {
-    stub: Stub,
+    namespace: ObjectNamespace,
+    name: String,
 }
 
 impl RoomStub {
-    /// The room of a channel. Nothing is asked yet.
+    /// The room of a channel.
     pub fn new(env: &Env, app: &str, channel: &ChannelName) -> Result<Self, Refusal> {
-        Self::named(env, &room_name(app, channel))
+        Self::named(env, room_name(app, channel))
     }
 
     /// The room with that object name.
-    pub fn named(env: &Env, name: &str) -> Result<Self, Refusal> {
-        let stub = env.durable_object(ROOM_BINDING).and_then(|namespace| namespace.get_by_name(name));
-        stub.map(|stub| Self { stub }).map_err(|error| unreachable_room(&error))
+    pub fn named(env: &Env, name: String) -> Result<Self, Refusal> {
+        let namespace = env.durable_object(ROOM_BINDING).map_err(|error| unreachable_room(&error))?;
+        Ok(Self { namespace, name })
     }
 
     /// Brings a socket in: one request to the object. The answer is 101 with the socket, or a refusal.
@@ -35,42 +39,40 @@ impl RoomStub {
         let call = serde_json::to_string(connect).unwrap_or_default();
         let set = headers.set("upgrade", "websocket").and_then(|()| headers.set(CONNECT_HEADER, &call));
         set.map_err(|error| unreachable_room(&error))?;
-        self.ask(Method::Get, CONNECT_PATH, headers, None).await
+        self.get(CONNECT_PATH, headers).await
     }
 
     /// Publishes, in order: one request to the object.
     pub async fn publish(&self, messages: &[NewMessage]) -> Result<Vec<Outcome>, Refusal> {
-        let mut response = self.ask(Method::Post, PUBLISH_PATH, Headers::new(), Some(encode_publish(messages))).await?;
-        let text = response.text().await.map_err(|error| unreachable_room(&error))?;
-        let published: Published =
-            serde_json::from_str(&text).map_err(|error| unreachable_room(&worker::Error::from(error)))?;
+        let call = encode_publish(messages);
+        let answer = ask(self.namespace.as_ref(), &self.name, PUBLISH_PATH, &call).await;
+        let answer: Array = answer.map_err(|error| unreachable_room(&error.into()))?.unchecked_into();
+        let text = answer.get(1).as_string().unwrap_or_default();
+        if answer.get(0).as_f64() != Some(200.0) {
+            return Err(refused(&text));
+        }
+        let published: Published = serde_json::from_str(&text).map_err(|error| unreachable_room(&error.into()))?;
         Ok(published.outcomes)
     }
 
     /// Reads a page of history: one request to the object, nothing written.
     pub async fn messages(&self, query: PageQuery) -> Result<Response, Refusal> {
         let after = query.after.map_or_else(String::new, |after| format!("&after={after}"));
-        self.ask(Method::Get, &format!("{MESSAGES_PATH}?limit={}{after}", query.limit), Headers::new(), None).await
+        self.get(&format!("{MESSAGES_PATH}?limit={}{after}", query.limit), Headers::new()).await
     }
 
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        headers: Headers,
-        body: Option<String>,
-    ) -> Result<Response, Refusal> {
+    async fn get(&self, path: &str, headers: Headers) -> Result<Response, Refusal> {
         let mut init = RequestInit::new();
-        init.with_method(method).with_headers(headers).with_body(body.map(|body| JsValue::from_str(&body)));
-        let request =
-            Request::new_with_init(&format!("https://room{path}"), &init).map_err(|error| unreachable_room(&error))?;
-        let mut response = self.stub.fetch_with_request(request).await.map_err(|error| unreachable_room(&error))?;
+        init.with_method(Method::Get).with_headers(headers);
+        let request = Request::new_with_init(&format!("https://room{path}"), &init);
+        let stub = self.namespace.get_by_name(&self.name);
+        let (request, stub) =
+            request.and_then(|request| Ok((request, stub?))).map_err(|error| unreachable_room(&error))?;
+        let mut response = stub.fetch_with_request(request).await.map_err(|error| unreachable_room(&error))?;
         if response.status_code() < 400 {
             return Ok(response);
         }
-        let text = response.text().await.map_err(|error| unreachable_room(&error))?;
-        Err(serde_json::from_str::<Refused>(&text)
-            .map_or_else(|error| unreachable_room(&error.into()), |body| body.error))
+        Err(refused(&response.text().await.map_err(|error| unreachable_room(&error))?))
     }
 }
 
@@ -78,6 +80,10 @@ impl RoomStub {
 #[derive(Deserialize)]
 struct Refused {
     error: Refusal,
+}
+
+fn refused(text: &str) -> Refusal {
+    serde_json::from_str::<Refused>(text).map_or_else(|error| unreachable_room(&error.into()), |body| body.error)
 }
 
 /// The object threw, was reset, or has too much to do. Whether a publish was stored is not known then: the same id tells.

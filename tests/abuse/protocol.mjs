@@ -10,7 +10,10 @@ export const refusals = [...page.matchAll(row)].map(([, status, close, code]) =>
 
 /** Every refusal as `exchange` words it, over HTTP (`"401 expired"`) and over a WebSocket (`"4401 expired"`). */
 export const documented = new Set(
-  refusals.flatMap(({ status, close, code }) => [`${status} ${code}`, ...(close ? [`${close} ${code}`] : [])]),
+  refusals.flatMap(({ status, close, code }) => [
+    `${status} ${code}`,
+    ...(close ? [`${close} ${code}`] : []),
+  ]),
 );
 // "Close codes without a status": a frame over the limit, told by the same error frame.
 documented.add("1009 too_large");

@@ -5,7 +5,8 @@ import { connect } from "node:net";
 /** Whoever takes longer to answer has hung. */
 export const patienceMs = 5000;
 
-const asLines = (headers) => Object.entries(headers).flatMap(([name, value]) => [value].flat().map((each) => [name, each]));
+const asLines = (headers) =>
+  Object.entries(headers).flatMap(([name, value]) => [value].flat().map((each) => [name, each]));
 
 /**
  * A request as bytes. Headers are an object (a list stands for several of one name); a length is added to a body unless a header
@@ -110,7 +111,8 @@ export class Wire {
       if (taken !== undefined) return taken;
       if (this.#ended) return undefined;
       const left = end - Date.now();
-      if (left <= 0) throw new Error(`no ${what} within ${patienceMs} ms; so far: ${this.#buffer.subarray(0, 300)}`);
+      if (left <= 0)
+        throw new Error(`no ${what} within ${patienceMs} ms; so far: ${this.#buffer.subarray(0, 300)}`);
       let timer;
       await new Promise((resolve) => {
         this.#wake = resolve;
@@ -139,7 +141,10 @@ export class Wire {
       if (headers["transfer-encoding"] === "chunked") {
         const end = buffer.indexOf("0\r\n\r\n");
         if (end < 0) return undefined;
-        const text = buffer.subarray(0, end).toString().replaceAll(/(^|\r\n)[0-9a-f]+\r\n/gi, "");
+        const text = buffer
+          .subarray(0, end)
+          .toString()
+          .replaceAll(/(^|\r\n)[0-9a-f]+\r\n/gi, "");
         this.#buffer = buffer.subarray(end + 5);
         return text.trimEnd();
       }
@@ -161,7 +166,10 @@ export class Wire {
     if (opcode !== 8) return this.next();
     // The other half of the handshake, so that the server may let go.
     this.write(frame(payload, { opcode: 8 }));
-    return { close: payload.length < 2 ? 1005 : payload.readUInt16BE(0), reason: payload.subarray(2).toString() };
+    return {
+      close: payload.length < 2 ? 1005 : payload.readUInt16BE(0),
+      reason: payload.subarray(2).toString(),
+    };
   }
 
   end() {

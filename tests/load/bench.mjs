@@ -8,9 +8,11 @@
  */
 import { parseArgs } from "node:util";
 import { main, PlainError } from "../../tools/common.mjs";
+import { fanout } from "./fanout.mjs";
+import { resume } from "./resume.mjs";
 import { throughput } from "./throughput.mjs";
 
-const parts = { throughput };
+const parts = { throughput, fanout, resume };
 
 const say = (line) => console.log(line);
 

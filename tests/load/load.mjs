@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { start, startScript } from "../workerd.mjs";
 import { processorSeconds, startHelper } from "./processes.mjs";
 
-const key = "bench-key";
+/** The app's key. */
+export const key = "bench-key";
 const secret = "bench-secret-0123456789";
 const channels = [{ prefix: "", publish: true, history: { size: 10_000, ttl: 3600 } }];
 

@@ -55,14 +55,16 @@ pub(crate) fn fetch(objects: &mut Objects, apps: &Apps, request: &Request, clien
 
 fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], client: &str) -> Result<Response, Refusal> {
     let route = edge::route(head)?;
-    let config = edge::configured(apps.as_ref(), "127.0.0.1")?;
+    let config = || edge::configured(apps.as_ref(), "127.0.0.1");
     let now_s = objects.now / 1000;
     match &route {
+        // The page's own files are the runtime's.
         Route::Page => Err(edge::not_found()),
-        Route::Up => Ok(Response::json(200, r#"{"status":"ok"}"#.to_owned())),
-        Route::Room(channel) => connect(objects, config, channel, head, client),
-        Route::Publish | Route::PublishRaw(_) => publish(objects, config, &route, head, body),
+        Route::Up => config().map(|_| Response::json(200, r#"{"status":"ok"}"#.to_owned())),
+        Route::Room(channel) => connect(objects, config()?, channel, head, client),
+        Route::Publish | Route::PublishRaw(_) => publish(objects, config()?, &route, head, body),
         Route::Messages(channel) => {
+            let config = config()?;
             let (app, query) = edge::page(config, head, now_s)?;
             let page = objects.page(config, &room_name(app, channel), query)?;
             Ok(Response::json(200, page.body(channel)))
