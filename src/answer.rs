@@ -26,9 +26,6 @@ pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
     if let Some(allow) = refusal.allow {
         builder = builder.with_header("allow", allow)?;
     }
-    if refusal.code == Code::UpgradeRequired {
-        builder = builder.with_header("upgrade", "websocket")?;
-    }
     if refusal.code == Code::Unauthorized && head.query("auth_key").is_none() {
         builder = builder.with_header("www-authenticate", "Basic realm=\"dormouse\"")?;
     }

@@ -151,6 +151,8 @@ pub struct Room {
     log: Option<Log>,
     /// Whether a write is on its way to the disk. Publishes wait meanwhile, and share the next row.
     flushing: bool,
+    /// Whether the last row had more than one publisher: the next publish is not likely to be alone either.
+    hot: bool,
     pending: Vec<Pending>,
     pending_bytes: usize,
     buckets: Buckets,
@@ -170,6 +172,7 @@ impl Room {
             rule,
             log: None,
             flushing: false,
+            hot: false,
             pending: Vec::new(),
             pending_bytes: 0,
             buckets,
@@ -199,6 +202,15 @@ impl Room {
             Input::Replay { session } => self.replay(session, turn, store, out),
             Input::Left { connection, sockets } => self.left(&connection, sockets, turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
+        }
+        self.forget_empty();
+    }
+
+    /// A log that has stored nothing is what the connected sessions remember, and nothing else: an epoch that only memory knew would be
+    /// gone after a sleep.
+    fn forget_empty(&mut self) {
+        if self.log.as_ref().is_some_and(|log| log.forgettable_at().is_none()) {
+            self.log = None;
         }
     }
 

@@ -22,6 +22,7 @@ pub(crate) fn say(channel: &ChannelName, format: Format, say: &Say) -> Option<St
             let data = json!({"code": refusal.code.close_code(), "message": refusal.message});
             Some(event(None, Some("close"), &data.to_string()))
         }
+        Say::Gap(gap) => Some(event(Some(gap.position), Some("gap"), &serde_json::to_string(gap).unwrap_or_default())),
         _ if raw => None,
         Say::Welcome { connection, position, resumed } => {
             let data = match resumed {
@@ -30,7 +31,6 @@ pub(crate) fn say(channel: &ChannelName, format: Format, say: &Say) -> Option<St
             };
             Some(event(Some(*position), Some("welcome"), &data.to_string()))
         }
-        Say::Gap(gap) => Some(event(Some(gap.position), Some("gap"), &serde_json::to_string(gap).unwrap_or_default())),
         Say::Ack { .. } | Say::Error(_) => None,
     }
 }

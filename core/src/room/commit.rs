@@ -40,7 +40,8 @@ struct Chunk {
 }
 
 impl Room {
-    /// Takes a publish: at once when the channel is calm, with the next row when one is being written.
+    /// Takes a publish. In a calm channel it is written at once. While a row is on its way to the disk it waits for the next one; and in
+    /// a hot channel the first to come waits for an empty flush, a turn or two, for the others that are about to come.
     pub(super) fn publish<S: Store>(
         &mut self,
         asker: Asker,
@@ -49,7 +50,7 @@ impl Room {
         store: &mut S,
         out: &mut Vec<Output>,
     ) {
-        if !self.flushing {
+        if !self.flushing && !self.hot {
             return self.commit(vec![Pending { asker, messages }], turn, store, out);
         }
         let bytes: usize = messages.iter().map(|new| new.message.bytes()).sum();
@@ -60,6 +61,14 @@ impl Room {
         }
         self.pending_bytes += bytes;
         self.pending.push(Pending { asker, messages });
+        self.flush(out);
+    }
+
+    fn flush(&mut self, out: &mut Vec<Output>) {
+        if !self.flushing {
+            self.flushing = true;
+            out.push(Output::Flush);
+        }
     }
 
     /// What was written is on the disk, or lost: the next row may go.
@@ -83,6 +92,7 @@ impl Room {
     }
 
     fn commit<S: Store>(&mut self, waiting: Vec<Pending>, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        self.hot = waiting.len() > 1;
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         let mut askers = Vec::with_capacity(waiting.len());
         let mut chunk = Chunk::default();
@@ -196,10 +206,7 @@ impl Room {
         if let Some(at) = forgettable_at {
             self.wake_at(at, out);
         }
-        if !self.flushing {
-            self.flushing = true;
-            out.push(Output::Flush);
-        }
+        self.flush(out);
     }
 
     fn answer(&mut self, asker: Asker, outcomes: Vec<Outcome>, out: &mut Vec<Output>) {

@@ -49,7 +49,9 @@ impl Room {
         let read = log.read(store, start.seq + 1, limits::PAGE_BYTES, limit).map_err(refusal_of)?;
         let messages: Vec<_> = read.into_iter().map(|(seq, time, message)| (epoch.at(seq), time, message)).collect();
         let position = messages.last().map_or(start, |(position, _, _)| *position);
-        Ok(Page { more: position.seq < log.position().seq, messages, position, gap })
+        let more = position.seq < log.position().seq;
+        self.forget_empty();
+        Ok(Page { more, messages, position, gap })
     }
 }
 

@@ -192,6 +192,7 @@ const rooms = [
       ws: true,
     },
     expected: "4413 too_large",
+    protocol: "dormouse",
   },
   {
     name: "a bearer that is bad before one that is good",
@@ -203,6 +204,7 @@ const rooms = [
       ws: true,
     },
     expected: "4401 unauthorized",
+    protocol: "dormouse",
   },
 ];
 
@@ -275,7 +277,7 @@ const malformed = [
   [
     "a WebSocket without a key",
     encode({
-      path: "/rooms/lobby?key=open-key",
+      path: "/rooms/private-a?key=open-key",
       headers: { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" },
     }),
     "400",
@@ -283,7 +285,7 @@ const malformed = [
   [
     "a WebSocket of version 8",
     encode({
-      path: "/rooms/lobby?key=open-key",
+      path: "/rooms/private-a?key=open-key",
       headers: {
         connection: "Upgrade",
         upgrade: "websocket",

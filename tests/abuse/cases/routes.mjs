@@ -134,7 +134,7 @@ const channels = [
   "/rooms/%",
   "/rooms/%z1",
   "/rooms/a%0d%0aSet-Cookie:x",
-  "/rooms/<script>",
+  "/rooms/a&b",
   "/rooms/{channel}",
   "/rooms/*",
   "/rooms/a!",
