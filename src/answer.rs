@@ -4,11 +4,12 @@ use dormouse_core::frame::{self, SUBPROTOCOL};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
 use dormouse_core::refusal::{Code, Refusal};
-use worker::{Response, ResponseBuilder, Result, WebSocketPair, console_error};
+use worker::web_sys::{Headers, Response, ResponseInit};
+use worker::{Result, WebSocketPair, console_error};
 
 /// A JSON answer.
 pub(crate) fn json(status: u16, body: &str) -> Result<Response, Refusal> {
-    build(Response::builder().with_status(status), body).map_err(|error| failed(&error))
+    build(status, &[], body).map_err(|error| failed(&error))
 }
 
 /// What the runtime would not do: our fault, logged.
@@ -22,22 +23,30 @@ pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
     if head.method == "GET" && head.wants_websocket() {
         return close(head, refusal);
     }
-    let mut builder = Response::builder().with_status(refusal.code.status());
+    let retry_after = limits::RETRY_AFTER_S.to_string();
+    let mut headers = Vec::new();
     if let Some(allow) = refusal.allow {
-        builder = builder.with_header("allow", allow)?;
+        headers.push(("allow", allow));
     }
     if refusal.code == Code::Unauthorized && head.query("auth_key").is_none() {
-        builder = builder.with_header("www-authenticate", "Basic realm=\"dormouse\"")?;
+        headers.push(("www-authenticate", "Basic realm=\"dormouse\""));
     }
     if refusal.code == Code::Overloaded {
-        builder = builder.with_header("retry-after", &limits::RETRY_AFTER_S.to_string())?;
+        headers.push(("retry-after", retry_after.as_str()));
     }
-    build(builder, &refusal.body())
+    build(refusal.code.status(), &headers, &refusal.body())
 }
 
-fn build(builder: ResponseBuilder, body: &str) -> Result<Response> {
-    // Not `ok`: that says text/plain, whatever the headers say.
-    Ok(builder.with_header("content-type", "application/json")?.fixed(body.as_bytes().to_vec()))
+fn build(status: u16, more: &[(&str, &str)], body: &str) -> Result<Response> {
+    let headers = Headers::new()?;
+    headers.set("content-type", "application/json")?;
+    for (name, value) in more {
+        headers.set(name, value)?;
+    }
+    let init = ResponseInit::new();
+    init.set_status(status);
+    init.set_headers(&headers);
+    Ok(Response::new_with_opt_str_and_init(Some(body), &init)?)
 }
 
 fn close(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
@@ -50,10 +59,10 @@ fn close(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
     pair.server.close(Some(refusal.code.close_code()), Some(refusal.code.name()))?;
     let offered = head.header("sec-websocket-protocol").unwrap_or_default();
     let ours = offered.split(',').any(|protocol| protocol.trim() == SUBPROTOCOL);
-    let response = Response::from_websocket(pair.client)?;
+    let response = worker::Response::from_websocket(pair.client)?;
     if ours {
         // Without it a browser that offered one fails the handshake, and would not see the close.
         response.headers().set("sec-websocket-protocol", SUBPROTOCOL)?;
     }
-    Ok(response)
+    Ok(response.into())
 }

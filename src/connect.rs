@@ -10,7 +10,7 @@ use dormouse_core::frame::SUBPROTOCOL;
 use dormouse_core::head::Head;
 use dormouse_core::refusal::Refusal;
 use dormouse_durable::RoomStub;
-use worker::{Env, Response, Result};
+use worker::{Env, Response, Result, web_sys};
 
 /// One request to the object.
 pub(crate) async fn connect(
@@ -18,7 +18,7 @@ pub(crate) async fn connect(
     config: &Config,
     channel: &ChannelName,
     head: &Head<'_>,
-) -> Result<Response, Refusal> {
+) -> Result<web_sys::Response, Refusal> {
     let admission = admit(config, channel, head, now_s())?;
     let response = RoomStub::named(env, admission.object)?.connect(&admission.connect).await?;
     let answer = if admission.connect.format.is_stream() {
@@ -26,7 +26,7 @@ pub(crate) async fn connect(
     } else {
         socket(response, admission.subprotocol)
     };
-    answer.map_err(|error| failed(&error))
+    answer.map(web_sys::Response::from).map_err(|error| failed(&error))
 }
 
 fn socket(response: Response, subprotocol: bool) -> Result<Response> {

@@ -13,10 +13,10 @@ pub use dormouse_durable::Room;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::Config;
 use dormouse_core::edge::{self, Route};
-use dormouse_core::head::Head;
+use dormouse_core::head::{Head, split_url};
 use dormouse_core::refusal::Refusal;
 use dormouse_durable::{RoomStub, apps};
-use worker::{Context, Env, Method, Request, Response, Result, event};
+use worker::{Context, Env, Result, event, web_sys};
 
 /// Panics are told in full; then the runtime's own hook starts recovery. There is no panic path from any input: this is for what nobody thought of.
 #[event(start)]
@@ -29,26 +29,28 @@ fn start() {
     }));
 }
 
+/// The runtime's own request and response: their wrappers parse the URL and copy the headers of everything that passes.
 #[event(fetch)]
-async fn fetch(mut request: Request, env: Env, _context: Context) -> Result<Response> {
-    let url = request.url()?;
-    let headers = request.headers().clone();
+async fn fetch(request: web_sys::Request, env: Env, _context: Context) -> Result<web_sys::Response> {
+    let headers = request.headers();
     let header = |name: &str| headers.get(name).ok().flatten();
-    let method = request.method();
-    let head = Head {
-        // A HEAD is answered as a GET; the runtime leaves the body out.
-        method: if method == Method::Head { "GET" } else { method.as_ref() },
-        path: url.path(),
-        query: url.query().unwrap_or_default(),
-        header: &header,
-    };
-    match serve(&mut request, &env, &head, url.host_str().unwrap_or_default()).await {
+    let (method, url) = (request.method(), request.url());
+    let (host, path, query) = split_url(&url);
+    // A HEAD is answered as a GET; the runtime leaves the body out.
+    let method = if method == "HEAD" { "GET" } else { &method };
+    let head = Head { method, path, query, header: &header };
+    match serve(&request, &env, &head, host).await {
         Ok(response) => Ok(response),
         Err(refusal) => answer::refuse(&head, &refusal),
     }
 }
 
-async fn serve(request: &mut Request, env: &Env, head: &Head<'_>, host: &str) -> Result<Response, Refusal> {
+async fn serve(
+    request: &web_sys::Request,
+    env: &Env,
+    head: &Head<'_>,
+    host: &str,
+) -> Result<web_sys::Response, Refusal> {
     let route = edge::route(head)?;
     let config = || edge::configured(apps(env).as_ref(), host);
     match &route {
@@ -61,9 +63,14 @@ async fn serve(request: &mut Request, env: &Env, head: &Head<'_>, host: &str) ->
 }
 
 /// One request to the object, nothing written.
-async fn messages(env: &Env, config: &Config, channel: &ChannelName, head: &Head<'_>) -> Result<Response, Refusal> {
+async fn messages(
+    env: &Env,
+    config: &Config,
+    channel: &ChannelName,
+    head: &Head<'_>,
+) -> Result<web_sys::Response, Refusal> {
     let (app, query) = edge::page(config, head, now_s())?;
-    RoomStub::new(env, app, channel)?.messages(query).await
+    RoomStub::new(env, app, channel)?.messages(query).await.map(web_sys::Response::from)
 }
 
 fn now_s() -> u64 {

@@ -12,16 +12,18 @@ use dormouse_core::refusal::{Code, Refusal};
 use dormouse_durable::RoomStub;
 use futures::StreamExt;
 use futures::stream::iter;
-use worker::{Env, Request, Response};
+use wasm_bindgen_futures::JsFuture;
+use worker::js_sys::Uint8Array;
+use worker::{Env, Request, web_sys};
 
 /// One request between objects per channel.
 pub(crate) async fn publish(
-    request: &mut Request,
+    request: &web_sys::Request,
     env: &Env,
     config: &Config,
     route: &Route,
     head: &Head<'_>,
-) -> Result<Response, Refusal> {
+) -> Result<web_sys::Response, Refusal> {
     let publisher = identify(config, head, now_s())?;
     let body = body(request, head).await?;
     let app = publisher.prove(head, &body)?;
@@ -30,7 +32,7 @@ pub(crate) async fn publish(
     let reply = order.reply(&answers);
     let response = json(reply.status, &reply.body)?;
     if let Some(seconds) = reply.retry_after_s {
-        response.headers().set("retry-after", &seconds.to_string()).map_err(|error| failed(&error))?;
+        response.headers().set("retry-after", &seconds.to_string()).map_err(|error| failed(&error.into()))?;
     }
     Ok(response)
 }
@@ -57,7 +59,7 @@ async fn call(env: &Env, app: &str, target: Target) -> (Target, Vec<Outcome>) {
 }
 
 /// The body, at most as long as it may be: by its length where that is given, else by counting while it comes.
-async fn body(request: &mut Request, head: &Head<'_>) -> Result<Vec<u8>, Refusal> {
+async fn body(request: &web_sys::Request, head: &Head<'_>) -> Result<Vec<u8>, Refusal> {
     let encoding = head.header("content-encoding").unwrap_or_default();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
         return Err(Refusal::new(Code::UnsupportedEncoding, "send the body as it is, without Content-Encoding"));
@@ -69,12 +71,14 @@ async fn body(request: &mut Request, head: &Head<'_>) -> Result<Vec<u8>, Refusal
         return Err(too_large());
     }
     if length.is_some() {
-        return request.bytes().await.map_err(|error| broken(&error));
+        let whole = JsFuture::from(request.array_buffer().map_err(broken)?).await.map_err(broken)?;
+        return Ok(Uint8Array::new(&whole).to_vec());
     }
-    let Ok(mut stream) = request.stream() else { return Ok(Vec::new()) };
+    let copy = request.clone().map_err(broken)?;
+    let Ok(mut stream) = Request::from(copy).stream() else { return Ok(Vec::new()) };
     let mut body = Vec::new();
     while let Some(chunk) = stream.next().await {
-        body.extend(chunk.map_err(|error| broken(&error))?);
+        body.extend(chunk.map_err(broken)?);
         if body.len() > limits::PUBLISH_BODY_BYTES_MAX {
             return Err(too_large());
         }
@@ -83,6 +87,6 @@ async fn body(request: &mut Request, head: &Head<'_>) -> Result<Vec<u8>, Refusal
 }
 
 /// The client went away in the middle.
-fn broken(_error: &worker::Error) -> Refusal {
+fn broken<E>(_error: E) -> Refusal {
     Refusal::new(Code::InvalidJson, "the body ended before its end")
 }

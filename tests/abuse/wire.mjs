@@ -85,7 +85,7 @@ export class Wire {
 
   constructor(server) {
     const { hostname, port } = new URL(server.url);
-    this.socket = connect({ host: hostname, port: Number(port), noDelay: true });
+    this.socket = connect({ host: hostname, port: Number(port), noDelay: true, allowHalfOpen: true });
     this.socket.on("data", (chunk) => {
       this.#buffer = Buffer.concat([this.#buffer, chunk]);
       this.#wake();
@@ -199,10 +199,13 @@ async function readSocket(wire) {
 /**
  * Sends bytes and tells what came of it, in short: `"404 not_found"`; `"400"` for an answer that is not ours;
  * `"4401 unauthorized"` for a WebSocket that was accepted, told and closed; `"live"` for one that is in; `"stream"`;
- * `"nothing"` when the connection was closed without a word.
+ * `"nothing"` when the connection was closed without a word. With `finish`, our side of the connection ends when nothing
+ * has come for half a second.
  */
-export async function exchange(server, bytes, { method } = {}) {
+export async function exchange(server, bytes, { method, finish } = {}) {
   const wire = new Wire(server);
+  // Who was promised more bytes than there are waits for them, and rightly: until it is told that there are none.
+  const finishing = finish && setTimeout(() => wire.socket.end(), 500);
   try {
     for (const chunk of [bytes].flat()) wire.write(chunk);
     const answer = await wire.answer({ method });
@@ -212,6 +215,7 @@ export async function exchange(server, bytes, { method } = {}) {
     const code = codeOf(answer.text);
     return { ...answer, said: code ? `${answer.status} ${code}` : String(answer.status) };
   } finally {
+    clearTimeout(finishing);
     wire.end();
   }
 }

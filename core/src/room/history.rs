@@ -51,7 +51,7 @@ impl Room {
         let position = messages.last().map_or(start, |(position, _, _)| *position);
         let more = position.seq < log.position().seq;
         self.forget_empty();
-        Ok(Page { more, messages, position, gap })
+        Ok(Page { messages, position, more, gap })
     }
 }
 
