@@ -64,6 +64,8 @@ impl Stream for Bridge {
         if let Poll::Ready(event) = Pin::new(&mut self.events).poll_next(context) {
             let taken = event.as_ref().map_or(0, Vec::len);
             self.waiting.set(self.waiting.get().saturating_sub(taken));
+            // Comments are for silence. And every item is asked for by a task of its own, while a delay wakes the one that asked first.
+            self.comment = pause();
             return Poll::Ready(event.map(Ok));
         }
         if self.comment.poll_unpin(context).is_ready() {

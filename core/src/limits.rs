@@ -95,14 +95,15 @@ pub const RATE_STRIKES_MAX: u32 = 100;
 pub const LAST_MAX: u64 = 1_000;
 /// What is replayed at once while connecting, in bytes of log. More is replayed in batches as the reader takes it.
 pub const REPLAY_INLINE_BYTES: u64 = 16 * 1024;
-/// One batch of a replay in bytes of log.
+/// One batch of a replay in bytes of log, and what is replayed in one turn to all readers together: between two turns what was
+/// sent drains, and live messages get theirs. A whole round in one turn made publishes wait for seconds.
 pub const REPLAY_BATCH_BYTES: usize = 64 * 1024;
 /// Unsent bytes of one socket above which its next batch waits.
 pub const REPLAY_SOCKET_BYTES: u32 = 64 * 1024;
-/// Unsent bytes of all replays of an object above which none goes on: a quarter of the isolate's 128 MB.
-pub const REPLAY_TOTAL_BYTES: u64 = 32 * 1024 * 1024;
-/// Pause between two rounds of batches in milliseconds, so that live messages get their turn.
-pub const REPLAY_PAUSE_MS: u32 = 5;
+/// Unsent bytes of all replays of an object above which none goes on: small frames cost ten times their bytes in the runtime's queues.
+pub const REPLAY_TOTAL_BYTES: u64 = 8 * 1024 * 1024;
+/// Pause in milliseconds when no reader can take anything.
+pub const REPLAY_PAUSE_MS: u32 = 20;
 /// How long a reader may take nothing of its replay, in milliseconds. Past it: close 4408.
 pub const REPLAY_STALL_MS: u64 = 30_000;
 /// When an interrupted replay is taken up again at the latest, in milliseconds, by alarm.

@@ -24,6 +24,8 @@ use crate::session::{Format, Session};
 use crate::store::{Store, StoreError};
 use commit::{Asker, Pending};
 use rate::Buckets;
+use replay::Batch;
+use std::rc::Rc;
 
 /// The circumstances of one event.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +102,13 @@ pub enum Output {
         /// The frame.
         frame: Frame,
     },
+    /// Send frames to one connection, in order. Readers who are at the same place share the frames.
+    SendAll {
+        /// The connection's id.
+        to: String,
+        /// The frames.
+        frames: Rc<[Frame]>,
+    },
     /// Send a message to every socket that is not behind. [`Room::frame`] builds its frame, once per format.
     Broadcast {
         /// The message's place.
@@ -156,6 +165,8 @@ pub struct Room {
     pending: Vec<Pending>,
     pending_bytes: usize,
     buckets: Buckets,
+    /// The batch that was replayed last: the next reader is often at the same place.
+    batch: Option<Batch>,
     /// Bytes sent to each socket since the last look for slow ones.
     unlooked_bytes: usize,
     /// When the alarm will ring.
@@ -176,6 +187,7 @@ impl Room {
             pending: Vec::new(),
             pending_bytes: 0,
             buckets,
+            batch: None,
             unlooked_bytes: 0,
             armed,
         }

@@ -8,7 +8,7 @@ use crate::sockets;
 use crate::sql::{SqlStore, store_error};
 use dormouse_core::call::{CONNECT_HEADER, Connect, Outcome, Published, decode_publish, parse_room_name};
 use dormouse_core::channel::ChannelName;
-use dormouse_core::frame::{PING, PONG};
+use dormouse_core::frame::{Frame, PING, PONG};
 use dormouse_core::message::Message;
 use dormouse_core::position::Position;
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
@@ -30,7 +30,7 @@ pub(crate) struct Home {
     channel: ChannelName,
     rules: RefCell<Rules>,
     store: RefCell<SqlStore>,
-    /// Sockets that are open; counted when first asked for.
+    /// Sockets whose end has not been told yet; counted when first asked for.
     open: Cell<Option<usize>>,
     /// The socket whose event this is: no need to look for it.
     current: RefCell<Option<(String, WebSocket)>>,
@@ -42,6 +42,8 @@ pub(crate) struct Home {
     waiting: RefCell<HashMap<u64, oneshot::Sender<Vec<Outcome>>>>,
     tickets: Cell<u64>,
     pub(crate) laggards: Laggards,
+    /// The batch that was replayed last, and its frames as values.
+    shared: RefCell<(Rc<[Frame]>, Vec<JsValue>)>,
     alarm: Alarm,
 }
 
@@ -78,6 +80,7 @@ impl Home {
             waiting: RefCell::default(),
             tickets: Cell::new(0),
             laggards: Laggards::default(),
+            shared: RefCell::new((Rc::new([]), Vec::new())),
             alarm: Alarm::new(alarm),
         }))
     }
@@ -107,6 +110,7 @@ impl Home {
                     sockets::send(&socket, &sockets::value(&frame));
                 }
             }
+            Output::SendAll { to, frames } => self.send_all(&to, frames),
             Output::Broadcast { position, message, except } => self.broadcast(position, &message, except.as_deref()),
             Output::Remember(session) => {
                 if let Some(socket) = self.socket(&session.connection) {
@@ -143,11 +147,21 @@ impl Home {
         }
     }
 
+    /// The values of a batch are made once for all readers who share it.
+    fn send_all(&self, to: &str, frames: Rc<[Frame]>) {
+        let Some(socket) = self.socket(to) else { return };
+        let mut shared = self.shared.borrow_mut();
+        if !Rc::ptr_eq(&shared.0, &frames) {
+            let values = frames.iter().map(sockets::value).collect();
+            *shared = (frames, values);
+        }
+        for value in &shared.1 {
+            sockets::send(&socket, value);
+        }
+    }
+
     /// One value for all sockets of a format; per socket one crossing.
     fn broadcast(&self, position: Position, message: &Message, except: Option<&str>) {
-        if self.open() == 0 {
-            return;
-        }
         let except = except.and_then(|connection| sockets::find(&self.state, connection));
         let some_behind = !self.laggards.is_empty();
         for format in Format::ALL {
@@ -258,10 +272,11 @@ impl Home {
         let Some(session) = sockets::session(socket) else { return };
         sockets::forget(socket);
         self.laggards.remove(socket);
-        let open = self.open.get().map_or_else(
-            || sockets::open(&self.state).iter().filter(|other| *other != socket).count(),
-            |open| open.saturating_sub(1),
-        );
+        // Counted anew after waking, it is without this one already: it is forgotten.
+        let open = match self.open.get() {
+            Some(open) => open.saturating_sub(1),
+            None => self.open(),
+        };
         self.open.set(Some(open));
         self.drive(Input::Left { connection: session.connection, sockets: open });
     }
@@ -281,9 +296,11 @@ impl Home {
         self.alarm.known(armed);
     }
 
+    /// Sockets whose end has not been told yet. Those that are closing count: each will have its own end.
     fn open(&self) -> usize {
         self.open.get().unwrap_or_else(|| {
-            let open = sockets::open(&self.state).len();
+            let sockets = self.state.get_websockets().unwrap_or_default();
+            let open = sockets.iter().filter(|socket| sockets::session(socket).is_some()).count();
             self.open.set(Some(open));
             open
         })

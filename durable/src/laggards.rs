@@ -7,6 +7,7 @@ use dormouse_core::refusal::CLOSE_TOO_SLOW;
 use dormouse_core::room::Input;
 use js_sys::Set;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 use wasm_bindgen::JsValue;
@@ -16,9 +17,9 @@ use worker::Delay;
 
 /// A cache of the attachments that say `behind`.
 pub(crate) struct Laggards {
-    /// Each with the time at which it last took a batch.
-    list: RefCell<Vec<(WebSocket, u64)>>,
-    /// The same sockets, for asking quickly.
+    /// In turn, each with the time at which it last took a batch. One that has caught up or gone stays until its turn comes.
+    queue: RefCell<VecDeque<(WebSocket, u64)>>,
+    /// Those that are behind, for asking quickly.
     set: Set,
     restored: Cell<bool>,
     pumping: Cell<bool>,
@@ -27,7 +28,7 @@ pub(crate) struct Laggards {
 impl Default for Laggards {
     fn default() -> Self {
         Self {
-            list: RefCell::default(),
+            queue: RefCell::default(),
             set: Set::new(&JsValue::UNDEFINED),
             restored: Cell::new(false),
             pumping: Cell::new(false),
@@ -38,28 +39,24 @@ impl Default for Laggards {
 impl Laggards {
     pub(crate) fn add(&self, socket: WebSocket) {
         self.set.add(&socket);
-        self.list.borrow_mut().push((socket, now()));
+        self.queue.borrow_mut().push_back((socket, now()));
     }
 
     /// From now on the socket gets what is live; or it is gone.
     pub(crate) fn remove(&self, socket: &WebSocket) {
-        if self.set.delete(socket) {
-            self.list.borrow_mut().retain(|(other, _)| other != socket);
-        }
+        self.set.delete(socket);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.borrow().is_empty()
+        self.set.size() == 0
     }
 
     pub(crate) fn has(&self, socket: &WebSocket) -> bool {
         self.set.has(socket)
     }
 
-    fn took(&self, socket: &WebSocket) {
-        if let Some((_, since)) = self.list.borrow_mut().iter_mut().find(|(other, _)| other == socket) {
-            *since = now();
-        }
+    fn unsent(&self) -> u64 {
+        self.queue.borrow().iter().map(|(socket, _)| u64::from(socket.buffered_amount())).sum()
     }
 }
 
@@ -77,42 +74,63 @@ impl Home {
         self.pump();
     }
 
-    /// Replays in rounds until nobody is behind. The pauses keep the object awake, and let live messages through.
+    /// Replays until nobody is behind, a batch a turn. The timers between keep the object awake.
     pub(crate) fn pump(self: &Rc<Self>) {
         if self.laggards.is_empty() || self.laggards.pumping.replace(true) {
             return;
         }
         let home = self.clone();
         spawn_local(async move {
-            while home.round() {
-                Delay::from(Duration::from_millis(u64::from(limits::REPLAY_PAUSE_MS))).await;
+            while !home.laggards.is_empty() {
+                if home.round().await == 0 {
+                    Delay::from(Duration::from_millis(u64::from(limits::REPLAY_PAUSE_MS))).await;
+                }
             }
+            home.laggards.queue.borrow_mut().clear();
             home.laggards.pumping.set(false);
         });
     }
 
-    /// One batch for each that can take one, as far as all of them together stay within bounds. Whether anybody is still behind.
-    fn round(self: &Rc<Self>) -> bool {
-        let laggards: Vec<(WebSocket, u64)> = self.laggards.list.borrow().clone();
-        let mut unsent: u64 = laggards.iter().map(|(socket, _)| u64::from(socket.buffered_amount())).sum();
-        for (socket, since) in laggards {
+    /// Once around: a batch for each that can take one, as far as all of them together stay within bounds. How many could.
+    async fn round(self: &Rc<Self>) -> usize {
+        let mut unsent = self.laggards.unsent();
+        let mut served = 0;
+        let turns = self.laggards.queue.borrow().len();
+        for _ in 0..turns {
+            if unsent > limits::REPLAY_TOTAL_BYTES {
+                break;
+            }
+            let Some((socket, since)) = self.laggards.queue.borrow_mut().pop_front() else { break };
+            if !self.laggards.has(&socket) {
+                continue;
+            }
             let before = socket.buffered_amount();
             if before > limits::REPLAY_SOCKET_BYTES {
-                if now().saturating_sub(since) > limits::REPLAY_STALL_MS {
-                    self.laggards.remove(&socket);
-                    sockets::close(&socket, CLOSE_TOO_SLOW, "too slow");
-                }
-            } else if unsent <= limits::REPLAY_TOTAL_BYTES {
-                let Some(session) = sockets::session(&socket) else {
-                    self.laggards.remove(&socket);
-                    continue;
-                };
-                self.laggards.took(&socket);
-                self.speaks(&session, socket.clone());
-                self.drive(Input::Replay { session });
-                unsent += u64::from(socket.buffered_amount().saturating_sub(before));
+                self.wait_or_close(socket, since);
+                continue;
             }
+            let Some(session) = sockets::session(&socket) else {
+                self.laggards.remove(&socket);
+                continue;
+            };
+            self.speaks(&session, socket.clone());
+            self.drive(Input::Replay { session });
+            served += 1;
+            unsent += u64::from(socket.buffered_amount().saturating_sub(before));
+            if self.laggards.has(&socket) {
+                self.laggards.queue.borrow_mut().push_back((socket, now()));
+            }
+            Delay::from(Duration::ZERO).await;
         }
-        !self.laggards.is_empty()
+        served
+    }
+
+    fn wait_or_close(&self, socket: WebSocket, since: u64) {
+        if now().saturating_sub(since) > limits::REPLAY_STALL_MS {
+            self.laggards.remove(&socket);
+            sockets::close(&socket, CLOSE_TOO_SLOW, "too slow");
+        } else {
+            self.laggards.queue.borrow_mut().push_back((socket, since));
+        }
     }
 }

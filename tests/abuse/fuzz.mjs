@@ -17,6 +17,54 @@ const grants = token(
   { secret },
 );
 
+const values = [
+  ...[
+    "1",
+    "null",
+    "true",
+    "{}",
+    "[]",
+    '""',
+    '"x"',
+    '"a\\nb"',
+    '"\\u0000"',
+    '"\\ud800"',
+    '"🐭"',
+    "1e999",
+    "-0",
+    '["chat"]',
+    '"chat"',
+  ],
+  ...[
+    '"9f2c41d07ab3:1"',
+    '"publish"',
+    `"${"x".repeat(201)}"`,
+    '[{"channel":"chat","data":1}]',
+    '[["chat"]]',
+    '{"a":{"b":[]}}',
+  ],
+];
+const names = [
+  "type",
+  "event",
+  "data",
+  "id",
+  "channel",
+  "channels",
+  "batch",
+  "except",
+  "if_position",
+  "more",
+  "data",
+  "data",
+];
+
+/** JSON that may be a publish, or a frame: names that are known, with values that may not belong there. */
+function composed(next, likely) {
+  const chosen = Array.from({ length: below(next, 5) }, () => `"${pick(next, names)}":${pick(next, values)}`);
+  return `{${[...(next() < 0.8 ? [likely] : []), ...chosen].join(",")}}`;
+}
+
 /** A good request: with credentials, or, everything else being the same, with none that count. */
 function request(next, allowed) {
   const authorization = allowed
@@ -27,6 +75,8 @@ function request(next, allowed) {
   const body = pick(next, bodies);
   const headers = { authorization };
   const parameters = pick(next, ["last=3", "position=9f2c41d07ab3:42", "raw=1", "raw=1&last=1", ""]);
+  // Without the channel's prefix, or without the origin, anybody may come in who knows the key: not to be changed, then.
+  const onlyIn = (place) => (allowed ? {} : { place });
   const bearer = allowed
     ? grants
     : token({ exp: inSeconds(3600), channels: { "*": ["sub"] } }, { secret: by });
@@ -64,16 +114,33 @@ function request(next, allowed) {
 
 /** One of its parts is changed, with the length that then is right; or any of its bytes. */
 function spoil(next, { place, ...good }) {
-  const part = place ?? pick(next, ["body", "body", "path", "path", "header", "method", "whole"]);
+  const [name] = Object.keys(good.headers ?? {}).slice(-1);
+  const parts = [
+    "path",
+    "path",
+    ...(good.body ? ["body", "body", "composed"] : []),
+    ...(name ? ["header"] : []),
+    "method",
+    "whole",
+  ];
+  const part = place ?? pick(next, parts);
   const text = (value) => mutate(next, Buffer.from(value)).toString("latin1");
-  if (part === "body" && good.body) return encode({ ...good, body: mutate(next, Buffer.from(good.body)) });
+  if (part === "composed") return encode({ ...good, body: composed(next, '"channel":"chat"') });
+  if (part === "body") return encode({ ...good, body: mutate(next, Buffer.from(good.body)) });
   // What ends a line would make another request of it: that is for the changes to the whole.
   const line = (value) => text(value).replaceAll(/[\r\n]/g, "");
-  if (part === "path")
-    return encode({ ...good, path: `/${line(good.path.slice(1)).replaceAll(" ", "%20")}` });
-  const [name] = Object.keys(good.headers ?? {}).slice(-1);
-  if (part === "header" && name)
-    return encode({ ...good, headers: { ...good.headers, [name]: line(good.headers[name]) } });
+  if (part === "path") {
+    const path = `/${line(good.path.slice(1))}`;
+    // Mostly as a client would write it: what is not escaped hardly gets past the runtime.
+    const inPercent = (character) => `%${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+    const escaped = path.replaceAll(next() < 0.8 ? /[^!-~]/g : / /g, inPercent);
+    return encode({ ...good, path: escaped });
+  }
+  if (part === "header") {
+    // Some headers that are empty are not there at all for the runtime, and who does not say where from may come in.
+    const value = line(good.headers[name]).trim() || "empty";
+    return encode({ ...good, headers: { ...good.headers, [name]: value } });
+  }
   if (part === "method")
     return encode({
       ...good,
@@ -120,10 +187,13 @@ const frames = [
 /** Frames of one seed: mostly one. */
 export function spoiltFrames(seed) {
   const next = chance(seed);
-  const payload =
-    next() < 0.1 ? noise(next, below(next, 3000)) : mutate(next, Buffer.from(pick(next, frames)));
-  const opcode = pick(next, [1, 1, 1, 1, 1, 2, 0, 9, 10, 3, 12]);
-  const odd = next() < 0.1;
+  const payload = pick(next, [
+    () => noise(next, below(next, 3000)),
+    ...Array(4).fill(() => Buffer.from(composed(next, '"type":"publish"'))),
+    ...Array(5).fill(() => mutate(next, Buffer.from(pick(next, frames)))),
+  ])();
+  const opcode = pick(next, [...Array(10).fill(1), 2, 0, 9, 10, 3]);
+  const odd = next() < 0.05;
   const head = {
     opcode,
     fin: !(odd && next() < 0.5),

@@ -166,6 +166,22 @@ test("a page that disconnects goes on later where it was", async () => {
   assert.deepEqual(await shown(page), [first, second]);
 });
 
+test("a page shows what it gets, however deep or long it is", async () => {
+  const { page, complaints } = await open();
+  await connect(page, "odd");
+  const bodies = [
+    `${"[".repeat(30_000)}${"]".repeat(30_000)}`,
+    `"${"x".repeat(65_000)}"`,
+    '{"a":1,"a":2,"__proto__":{"b":1}}',
+    '"<img src=x onerror=alert(1)>"',
+    "1e999",
+  ];
+  for (const data of bodies)
+    await untilShown(page, await published(server, `{"channel":"odd","data":${data}}`));
+  assert.equal((await shown(page)).length, bodies.length);
+  assert.deepEqual(complaints, []);
+});
+
 for (const viewport of [
   { width: 1280, height: 800 },
   { width: 360, height: 740 },

@@ -1,10 +1,10 @@
 /**
  * Measures the built Worker against bare objects on the same runtime and machine, in turns; what counts is the ratio of each pair.
  *
- *     npm run bench -- [--only throughput] [--rounds 9] [--seconds 1] [--folder /dev/shm]
+ *     npm run bench -- [--only throughput|fanout|resume] [--rounds 9] [--seconds 1] [--folder /dev/shm]
  *
  * `--folder` is where the databases go: on a disk that takes long to make a page durable, that is what is measured. Ends with 1
- * only if something was lost or wrong: times are no pass or failure.
+ * only if something was lost, repeated or wrong, or memory grew without bound: times are no pass or failure.
  */
 import { parseArgs } from "node:util";
 import { main, PlainError } from "../../tools/common.mjs";

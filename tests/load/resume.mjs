@@ -63,6 +63,8 @@ async function storm({ server, publisher, crowd, clients, missedFrom, missedLast
   const [memory, used] = [watchMemory(server.pid), processorSeconds(server.pid)];
   let isOver = false;
   const live = publisher.live(() => isOver);
+  // It is awaited late: until then a failure must not end the process.
+  live.catch(() => {});
   try {
     const path = `/rooms/${channel}?key=${key}&position=${epoch}:${missedFrom - 1}`;
     const job = { name: channel, path, epoch, resumed: true, sockets: clients, next: missedFrom, missedLast };
@@ -89,8 +91,8 @@ async function storm({ server, publisher, crowd, clients, missedFrom, missedLast
 /** Clients that have missed messages come back at once, while publishing goes on. `perRow` messages are stored together. */
 export async function resumeStorm({ clients, messages, perRow, folder = tmpdir() }) {
   const home = mkdtempSync(join(folder, "dormouse-load-"));
-  const crowd = startCrowd(2);
   const server = await startDormouse(home);
+  const crowd = startCrowd(2);
   const publisher = startPublisher(server);
   try {
     const until = Date.now() + beforeMs;

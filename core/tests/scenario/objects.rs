@@ -251,6 +251,11 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
                 delivered.push((socket.client.clone(), item(format, frame)));
             }
         }
+        Output::SendAll { to, frames } => {
+            if let Some((socket, format)) = home.socket(&to).filter(|(socket, _)| socket.open) {
+                delivered.extend(frames.iter().map(|frame| (socket.client.clone(), item(format, frame.clone()))));
+            }
+        }
         Output::Broadcast { position, message, except } => {
             for (socket, session) in home.sessions() {
                 if session.behind.is_none() && except.as_ref() != Some(&session.connection) {

@@ -111,6 +111,11 @@ impl World {
                     self.gate_or_release(Output::Send { to, frame: frame.clone() })?;
                 }
             }
+            Output::SendAll { to, frames } => {
+                for frame in frames.iter() {
+                    self.gate_or_release(Output::Send { to: to.clone(), frame: frame.clone() })?;
+                }
+            }
             Output::Pump | Output::CloseSlow { .. } | Output::Refuse(_) => {}
             output @ (Output::Send { .. } | Output::Answer { .. } | Output::Close { .. }) => {
                 self.gate_or_release(output)?;
