@@ -70,6 +70,7 @@ fn the_document_is_the_code() {
         REPLAY_LEASE_MS,
         UNSENT_BYTES_MAX,
         UNSENT_LOOK_BYTES,
+        FRAME_COST_BYTES,
         PAGE_MESSAGES_MAX,
         PAGE_MESSAGES_DEFAULT,
         PAGE_BYTES,

@@ -160,6 +160,11 @@ impl Home {
         }
     }
 
+    /// Nobody is behind any more.
+    pub(crate) fn share_no_more(&self) {
+        *self.shared.borrow_mut() = (Rc::new([]), Vec::new());
+    }
+
     /// One value for all sockets of a format; per socket one crossing.
     fn broadcast(&self, position: Position, message: &Message, except: Option<&str>) {
         let except = except.and_then(|connection| sockets::find(&self.state, connection));

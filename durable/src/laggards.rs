@@ -87,6 +87,7 @@ impl Home {
                 }
             }
             home.laggards.queue.borrow_mut().clear();
+            home.share_no_more();
             home.laggards.pumping.set(false);
         });
     }

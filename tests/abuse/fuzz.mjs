@@ -44,25 +44,17 @@ const values = [
     '{"a":{"b":[]}}',
   ],
 ];
-const names = [
-  "type",
-  "event",
-  "data",
-  "id",
-  "channel",
-  "channels",
-  "batch",
-  "except",
-  "if_position",
-  "more",
-  "data",
-  "data",
-];
+// The likely ones more often.
+const likelyNames = ["data", "event", "event", "id", "id", "except"];
+const names = ["type", "channel", "channels", "batch", "except", "if_position", "more", ...likelyNames];
 
 /** JSON that may be a publish, or a frame: names that are known, with values that may not belong there. */
 function composed(next, likely) {
-  const chosen = Array.from({ length: below(next, 5) }, () => `"${pick(next, names)}":${pick(next, values)}`);
-  return `{${[...(next() < 0.8 ? [likely] : []), ...chosen].join(",")}}`;
+  const chosen = Array.from({ length: below(next, 4) }, () => pick(next, names));
+  // Twice the same name is refused before anything else is looked at.
+  const unique = next() < 0.9 ? [...new Set(chosen)] : chosen;
+  const members = unique.map((name) => `"${name}":${pick(next, values)}`);
+  return `{${[...(next() < 0.9 ? [likely] : []), ...members].join(",")}}`;
 }
 
 /** A good request: with credentials, or, everything else being the same, with none that count. */
@@ -125,7 +117,7 @@ function spoil(next, { place, ...good }) {
   ];
   const part = place ?? pick(next, parts);
   const text = (value) => mutate(next, Buffer.from(value)).toString("latin1");
-  if (part === "composed") return encode({ ...good, body: composed(next, '"channel":"chat"') });
+  if (part === "composed") return encode({ ...good, body: composed(next, '"channel":"chat","data":1') });
   if (part === "body") return encode({ ...good, body: mutate(next, Buffer.from(good.body)) });
   // What ends a line would make another request of it: that is for the changes to the whole.
   const line = (value) => text(value).replaceAll(/[\r\n]/g, "");
@@ -189,7 +181,7 @@ export function spoiltFrames(seed) {
   const next = chance(seed);
   const payload = pick(next, [
     () => noise(next, below(next, 3000)),
-    ...Array(4).fill(() => Buffer.from(composed(next, '"type":"publish"'))),
+    ...Array(4).fill(() => Buffer.from(composed(next, '"type":"publish","data":["🐭"]'))),
     ...Array(5).fill(() => mutate(next, Buffer.from(pick(next, frames)))),
   ])();
   const opcode = pick(next, [...Array(10).fill(1), 2, 0, 9, 10, 3]);

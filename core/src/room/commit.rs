@@ -196,7 +196,7 @@ impl Room {
         }
         for (at, (message, (nth, except))) in chunk.messages.into_iter().zip(chunk.origins).enumerate() {
             settle(nth, Outcome::Stored { position: place(at), duplicate: false });
-            self.unlooked_bytes += message.payload.len();
+            self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;
             out.push(Output::Broadcast { position: place(at), message, except });
         }
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
