@@ -65,9 +65,12 @@ impl World {
         if let Some((twin, store)) = &mut twin {
             let mut others = Vec::new();
             twin.handle(doubled.unwrap(), turn, store, &mut others);
-            // A hot room waits a turn for company, which one that has just been woken does not.
-            if others != outputs && outputs != [Output::Flush] {
-                return Err(format!("woken: {others:?}\nawake: {outputs:?}"));
+            // A hot room waits a turn for company, which one that has just been woken does not; and how much was sent since the last
+            // look for slow readers is not remembered in sleep.
+            let is_no_look = |output: &&Output| !matches!(output, Output::CloseSlow { .. });
+            let same = others.iter().filter(is_no_look).eq(outputs.iter().filter(is_no_look));
+            if !same && outputs != [Output::Flush] {
+                return Err(format!("woken: {:.800}\nawake: {:.800}", format!("{others:?}"), format!("{outputs:?}")));
             }
         }
         self.tally.failed_writes += u64::from(self.store.failing.is_some());

@@ -144,7 +144,18 @@ const channels = [
   `/rooms/${"a".repeat(8000)}`,
 ];
 
+// Nothing but GET is for rooms: an answer without a body cannot be a stream.
+const heads = [
+  { path: "/rooms/lobby?key=open-key", sse: true },
+  { path: "/rooms/lobby?key=open-key&raw=1", sse: true },
+].map((request) => ({
+  name: `HEAD ${request.path} as an event stream`,
+  request: { method: "HEAD", ...request },
+  expected: "405",
+}));
+
 export const routes = [
+  ...heads,
   ...missing.map((path) => ({ name: `GET ${path}`, request: { path }, expected: "404 not_found" })),
   ...wrongMethods.map(([method, path]) => ({
     name: `${method} ${path}`,
