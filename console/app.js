@@ -335,7 +335,12 @@ function dataOf(frame, text) {
     const bytes = Math.floor(base64.replace(/=+$/, "").length * 0.75);
     return { note: `binary, ${bytes.toLocaleString("en")} bytes, as base64:`, data: base64 };
   }
-  return { data: JSON.stringify(JSON.parse(text, exact).data, null, 2) };
+  try {
+    return { data: JSON.stringify(JSON.parse(text, exact).data, null, 2) };
+  } catch {
+    // Thousands of brackets deep: more than the engine's stack has room for. It arrived all the same.
+    return { note: "too deep to print, as it came:", data: text };
+  }
 }
 
 function element(tag, className, text) {

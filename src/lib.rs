@@ -36,9 +36,7 @@ async fn fetch(request: web_sys::Request, env: Env, _context: Context) -> Result
     let header = |name: &str| headers.get(name).ok().flatten();
     let (method, url) = (request.method(), request.url());
     let (host, path, query) = split_url(&url);
-    // A HEAD is answered as a GET; the runtime leaves the body out.
-    let method = if method == "HEAD" { "GET" } else { &method };
-    let head = Head { method, path, query, header: &header };
+    let head = Head { method: &method, path, query, header: &header };
     match serve(&request, &env, &head, host).await {
         Ok(response) => Ok(response),
         Err(refusal) => answer::refuse(&head, &refusal),

@@ -35,7 +35,7 @@ pub enum Route {
 
 /// Finds the route, or says that there is none.
 pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
-    let mut parts = head.path.trim_start_matches('/').split('/');
+    let mut parts = head.path.strip_prefix('/').unwrap_or(head.path).split('/');
     let parts = [parts.next(), parts.next(), parts.next(), parts.next()];
     let (route, allow) = match parts {
         [Some("up"), None, ..] => (Route::Up, "GET"),
@@ -44,10 +44,15 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
         [Some("publish"), Some(channel), None, _] => (Route::PublishRaw(decode(channel)?), "POST"),
         [Some("channels"), Some(channel), Some("messages"), None] => (Route::Messages(decode(channel)?), "GET"),
         [Some(""), None, ..] => (Route::Page, "GET"),
-        _ if head.method == "GET" => (Route::Page, "GET"),
+        _ if matches!(head.method, "GET" | "HEAD") => (Route::Page, "GET"),
         _ => return Err(not_found()),
     };
-    if head.method != allow {
+    // A HEAD is answered as a GET without its body; a room has nothing but a body that never ends.
+    let method = match (head.method, &route) {
+        ("HEAD", Route::Page | Route::Up | Route::Messages(_)) => "GET",
+        (method, _) => method,
+    };
+    if method != allow {
         let mut refusal = Refusal::new(Code::MethodNotAllowed, format!("this route takes {allow}"));
         refusal.allow = Some(allow);
         return Err(refusal);
@@ -145,6 +150,12 @@ mod tests {
         for path in ["/rooms/", "/rooms/a%2Fb", "/rooms/%00", "/rooms/%ff", "/rooms/%C3%A4", "/publish/"] {
             assert_eq!(to("GET", path), Err(Code::InvalidChannel), "{path}");
         }
+        assert_eq!((to("HEAD", "/up"), to("HEAD", "/nope")), (Ok(Route::Up), Ok(Route::Page)));
+        assert_eq!(
+            (to("HEAD", "/rooms/a"), to("HEAD", "/publish")),
+            (Err(Code::MethodNotAllowed), Err(Code::MethodNotAllowed))
+        );
+        assert_eq!((to("GET", "//up"), to("POST", "//publish")), (Ok(Route::Page), Err(Code::NotFound)));
         for (method, path) in [
             ("POST", "/up"),
             ("POST", "/rooms/a"),

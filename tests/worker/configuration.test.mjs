@@ -57,7 +57,13 @@ async function refusesEverything(server, message, host) {
 }
 
 test("without APPS nothing is served, and it is said what to do", async () => {
-  await withServer(null, (server) => refusesEverything(server, /APPS is not set.*wrangler secret put APPS/));
+  await withServer(null, async (server) => {
+    await refusesEverything(server, /APPS is not set.*wrangler secret put APPS/);
+    // But for the page, so that there is something to look at meanwhile.
+    const page = await fetch(`${server.url}/`);
+    assert.equal(page.status, 200);
+    assert.match(await page.text(), /<title>Dormouse/);
+  });
 });
 
 test("an empty APPS is one that is not set", async () => {
