@@ -75,7 +75,8 @@ fn ids_outlive_the_history_by_ten_minutes() {
 #[test]
 fn an_id_that_is_used_again_after_its_time_counts_from_then() {
     let mut store = MemoryStore::default();
-    let mut log = log(&mut store, KEEP_100, 0);
+    // The first row is still there when the second comes, and goes after it.
+    let mut log = log(&mut store, History { size: 100, ttl: 3600 }, 0);
     log.append(&mut store, &[text("a", Some("x"))], 0).unwrap();
     log.append(&mut store, &[text("a", Some("x"))], limits::ID_WINDOW_MS).unwrap();
     for nth in 0..100 {
