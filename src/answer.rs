@@ -4,13 +4,9 @@ use dormouse_core::frame::{self, SUBPROTOCOL};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
 use dormouse_core::refusal::{Code, Refusal};
-use worker::web_sys::{Headers, Response, ResponseInit};
+use dormouse_durable::json;
+use worker::web_sys::Response;
 use worker::{Result, WebSocketPair, console_error};
-
-/// A JSON answer.
-pub(crate) fn json(status: u16, body: &str) -> Result<Response, Refusal> {
-    build(status, &[], body).map_err(|error| failed(&error))
-}
 
 /// What the runtime would not do: our fault, logged.
 pub(crate) fn failed(error: &worker::Error) -> Refusal {
@@ -23,30 +19,18 @@ pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
     if head.method == "GET" && head.wants_websocket() {
         return close(head, refusal);
     }
-    let retry_after = limits::RETRY_AFTER_S.to_string();
-    let mut headers = Vec::new();
+    let response = json(refusal.code.status(), &refusal.body());
+    let headers = response.headers();
     if let Some(allow) = refusal.allow {
-        headers.push(("allow", allow));
+        headers.set("allow", allow)?;
     }
     if refusal.code == Code::Unauthorized && head.query("auth_key").is_none() {
-        headers.push(("www-authenticate", "Basic realm=\"dormouse\""));
+        headers.set("www-authenticate", "Basic realm=\"dormouse\"")?;
     }
     if refusal.code == Code::Overloaded {
-        headers.push(("retry-after", retry_after.as_str()));
+        headers.set("retry-after", &limits::RETRY_AFTER_S.to_string())?;
     }
-    build(refusal.code.status(), &headers, &refusal.body())
-}
-
-fn build(status: u16, more: &[(&str, &str)], body: &str) -> Result<Response> {
-    let headers = Headers::new()?;
-    headers.set("content-type", "application/json")?;
-    for (name, value) in more {
-        headers.set(name, value)?;
-    }
-    let init = ResponseInit::new();
-    init.set_status(status);
-    init.set_headers(&headers);
-    Ok(Response::new_with_opt_str_and_init(Some(body), &init)?)
+    Ok(response)
 }
 
 fn close(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {

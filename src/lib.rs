@@ -15,7 +15,7 @@ use dormouse_core::config::Config;
 use dormouse_core::edge::{self, Route};
 use dormouse_core::head::{Head, split_url};
 use dormouse_core::refusal::Refusal;
-use dormouse_durable::{RoomStub, apps};
+use dormouse_durable::{RoomStub, apps, json};
 use worker::{Context, Env, Result, event, web_sys};
 
 /// Panics are told in full; then the runtime's own hook starts recovery. There is no panic path from any input: this is for what nobody thought of.
@@ -53,7 +53,7 @@ async fn serve(
     let config = || edge::configured(apps(env).as_ref(), host);
     match &route {
         Route::Page => page::page(request, env, head).await,
-        Route::Up => config().and_then(|_| answer::json(200, r#"{"status":"ok"}"#)),
+        Route::Up => config().map(|_| json(200, r#"{"status":"ok"}"#)),
         Route::Room(channel) => connect::connect(env, config()?, channel, head).await,
         Route::Publish | Route::PublishRaw(_) => publish::publish(request, env, config()?, &route, head).await,
         Route::Messages(channel) => messages(env, config()?, channel, head).await,

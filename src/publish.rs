@@ -1,6 +1,6 @@
 //! Publishing: authenticate, read, hand to the rooms, put the answers together.
 
-use crate::answer::{failed, json};
+use crate::answer::failed;
 use crate::now_s;
 use dormouse_core::call::Outcome;
 use dormouse_core::config::Config;
@@ -9,7 +9,7 @@ use dormouse_core::edge::{Route, Target, order};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
 use dormouse_core::refusal::{Code, Refusal};
-use dormouse_durable::RoomStub;
+use dormouse_durable::{RoomStub, json};
 use futures::StreamExt;
 use futures::stream::iter;
 use wasm_bindgen_futures::JsFuture;
@@ -30,7 +30,7 @@ pub(crate) async fn publish(
     let order = order(app, route, head, body)?;
     let answers = call_all(env, &app.id, order.targets()).await;
     let reply = order.reply(&answers);
-    let response = json(reply.status, &reply.body)?;
+    let response = json(reply.status, &reply.body);
     if let Some(seconds) = reply.retry_after_s {
         response.headers().set("retry-after", &seconds.to_string()).map_err(|error| failed(&error.into()))?;
     }

@@ -33,7 +33,7 @@ function makeFolder() {
   const folder = mkdtempSync(join(tmpdir(), "dormouse-"));
   const config = readFileSync(at("wrangler.toml"), "utf8");
   writeFileSync(join(folder, "wrangler.toml"), config.replace(/^command = .*$/m, ""));
-  for (const name of ["build", "dist", "node_modules", "package.json"])
+  for (const name of ["build", "dist", "node_modules", "package.json", "src"])
     symlinkSync(at(name), join(folder, name));
   return folder;
 }

@@ -9,15 +9,7 @@
  *     await server.stop();      // SIGTERM, and its temporary files go; `folder` stays
  */
 import { spawn } from "node:child_process";
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { arch, platform, tmpdir } from "node:os";
@@ -237,9 +229,9 @@ async function serve({ folder, port, write, modules, namespaces, texts, isReady 
  * one. The built files are copied, so that a build in the meantime changes nothing.
  */
 export function start({ folder, apps, port }) {
-  const modules = ["index.js", "index_bg.wasm"];
-  const missing = modules.filter((name) => !existsSync(at("build", name)));
-  if (missing.length > 0) throw new Error(`build/ has no ${missing.join(" and no ")}: npm run build`);
+  const modules = ["src/entry.js", "build/index.js", "build/index_bg.wasm"];
+  const missing = modules.filter((name) => !existsSync(at(name)));
+  if (missing.length > 0) throw new Error(`there is no ${missing.join(" and no ")}: npm run build`);
   return serve({
     folder,
     port,
@@ -247,7 +239,7 @@ export function start({ folder, apps, port }) {
     namespaces: { ROOM: "Room" },
     texts: { APPS: typeof apps === "string" ? apps : JSON.stringify(apps) },
     write: (home) => {
-      for (const name of modules) copyFileSync(at("build", name), join(home, name));
+      for (const name of modules) cpSync(at(name), join(home, name));
     },
     isReady: (status) => status === 200,
   });

@@ -4,7 +4,6 @@ mod alarm;
 mod env;
 mod home;
 mod laggards;
-#[expect(missing_docs, reason = "`durable_object` exports methods of its own")]
 mod room;
 mod script;
 mod sockets;
@@ -13,5 +12,5 @@ mod stub;
 
 pub use env::{Apps, apps};
 pub use room::Room;
-pub use script::cheap_microtasks;
+pub use script::{cheap_microtasks, json};
 pub use stub::RoomStub;

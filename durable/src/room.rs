@@ -12,22 +12,28 @@ use js_sys::{JsString, Uint8Array};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{WebSocket, js_sys};
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::worker_sys::DurableObjectState;
+use worker::{Env, Request, State};
 
-/// The Durable Object class. `alarm` exports the constructor, `fetch` and `alarm`; the socket handlers below are exported by hand, because
-/// synchronous ones cost no promise and no copy of the frame, and a trap in one is an exception and not a promise that never settles.
-#[durable_object(alarm)]
+/// The Durable Object class, exported by hand (`docs/decisions/0006-the-room-is-exported-by-hand.md`): what the runtime calls is synchronous, which costs
+/// no promise and no copy of a frame, and a trap is an exception and not a promise that never settles.
+#[wasm_bindgen]
 pub struct Room {
     home: Option<Rc<Home>>,
 }
 
-impl DurableObject for Room {
-    fn new(state: State, env: Env) -> Self {
-        let home = Home::new(JsValue::from(state.as_raw()).unchecked_into(), &env);
+#[wasm_bindgen]
+impl Room {
+    /// The runtime makes or wakes the object.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(state: DurableObjectState, env: &Env) -> Self {
+        let waits = State::from(JsValue::from(&state).unchecked_into::<DurableObjectState>());
+        let home = Home::new(state, env);
         if let Some(home) = &home {
             let waking = home.clone();
             // Events wait for this.
-            drop(state.block_concurrency_while(async move {
+            drop(waits.block_concurrency_while(async move {
                 waking.learn_alarm().await;
                 Ok(())
             }));
@@ -35,26 +41,23 @@ impl DurableObject for Room {
         Self { home }
     }
 
-    async fn fetch(&self, request: Request) -> Result<Response> {
-        let Some(home) = &self.home else { return refuse(&nameless()) };
-        match request.path().as_str() {
-            CONNECT_PATH => home.connect(&request),
-            PUBLISH_PATH => home.publish(request).await,
-            MESSAGES_PATH => home.messages(&request),
-            _ => refuse(&Refusal::new(Code::NotFound, "no such call")),
+    /// A call from the Worker.
+    pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
+        match &self.home {
+            None => Ok(refuse(&nameless()).into()),
+            // The one that comes often: no URL is parsed for it.
+            Some(home) if request.url().ends_with(PUBLISH_PATH) => Ok(home.publish(&request).into()),
+            Some(home) => Ok(call(home, &Request::from(request))?.into()),
         }
     }
 
-    async fn alarm(&self) -> Result<Response> {
+    /// The alarm rang.
+    pub fn alarm(&self) {
         if let Some(home) = &self.home {
             home.rang();
         }
-        Response::empty()
     }
-}
 
-#[wasm_bindgen]
-impl Room {
     /// A frame came. The runtime's handler; synchronous on purpose.
     #[wasm_bindgen(js_name = webSocketMessage)]
     pub fn on_message(&self, socket: WebSocket, message: &JsValue) {
@@ -99,5 +102,13 @@ impl Room {
             sockets::close(socket, Code::Internal.close_code(), Code::Internal.name());
         }
         known
+    }
+}
+
+fn call(home: &Rc<Home>, request: &Request) -> worker::Result<web_sys::Response> {
+    match request.path().as_str() {
+        CONNECT_PATH => home.connect(request),
+        MESSAGES_PATH => Ok(home.messages(request)),
+        _ => Ok(refuse(&Refusal::new(Code::NotFound, "no such call"))),
     }
 }

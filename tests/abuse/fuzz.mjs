@@ -88,7 +88,7 @@ function request(next, allowed) {
       sse: true,
       headers: { "last-event-id": "9f2c41d07ab3:1" },
     }),
-    () => ({ path: `/rooms/private-x?key=${open.key}&token=${bearer}`, ws: true, ...onlyIn(/token=(.*)$/) }),
+    () => ({ path: `/rooms/private-x?key=${open.key}&token=${bearer}`, ws: true, ...onlyIn("token") }),
     () => ({
       path: `/rooms/private-x?key=${open.key}`,
       headers: { "sec-websocket-protocol": `dormouse, bearer.${bearer}` },
@@ -121,8 +121,9 @@ function spoil(next, { place, ...good }) {
   if (part === "body") return encode({ ...good, body: mutate(next, Buffer.from(good.body)) });
   // What ends a line would make another request of it: that is for the changes to the whole.
   const line = (value) => text(value).replaceAll(/[\r\n]/g, "");
-  if (part === "path") {
-    const path = `/${line(good.path.slice(1))}`;
+  if (part === "path" || part === "token") {
+    const [kept, spoilt] = part === "token" ? good.path.split(/(?<=token=)/) : ["/", good.path.slice(1)];
+    const path = kept + line(spoilt);
     // Mostly as a client would write it: what is not escaped hardly gets past the runtime.
     const inPercent = (character) => `%${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
     const escaped = path.replaceAll(next() < 0.8 ? /[^!-~]/g : / /g, inPercent);
