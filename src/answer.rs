@@ -27,7 +27,7 @@ pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
     if refusal.code == Code::Unauthorized && head.query("auth_key").is_none() {
         headers.set("www-authenticate", "Basic realm=\"dormouse\"")?;
     }
-    if refusal.code == Code::Overloaded {
+    if matches!(refusal.code, Code::Overloaded | Code::Full) {
         headers.set("retry-after", &limits::RETRY_AFTER_S.to_string())?;
     }
     Ok(response)

@@ -1,4 +1,4 @@
-//! An event stream on this side, a socket of the room on that side. The Worker's time while it waits is not paid for, and the room sleeps.
+//! An event stream on this side, a socket of a room or a Hub on that side. The Worker's time while it waits is not paid for, and the object sleeps.
 
 use dormouse_core::limits;
 use dormouse_core::stream::COMMENT;
@@ -14,7 +14,7 @@ use wasm_bindgen::closure::Closure;
 use worker::web_sys::{self, MessageEvent};
 use worker::{Delay, Result, WebSocket};
 
-/// The text of a socket's frames as a stream of bytes; the room has written them as events already.
+/// The text of a socket's frames as a stream of bytes; the object has written them as events already.
 pub(crate) struct Bridge {
     socket: WebSocket,
     events: mpsc::UnboundedReceiver<Vec<u8>>,
@@ -77,7 +77,7 @@ impl Stream for Bridge {
 }
 
 impl Drop for Bridge {
-    /// The reader has gone, or the room has: either way the other side is told.
+    /// The reader has gone, or the object has: either way the other side is told.
     fn drop(&mut self) {
         let raw: &web_sys::WebSocket = self.socket.as_ref();
         let _ = raw.remove_event_listener_with_callback("message", self.on_message.as_ref().unchecked_ref());

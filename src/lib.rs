@@ -4,11 +4,12 @@
 mod answer;
 mod bridge;
 mod connect;
+mod hubs;
 mod page;
 mod publish;
 
-/// The object class that `wrangler.toml` names; it has to be exported by this crate.
-pub use dormouse_durable::Room;
+/// The object classes that `wrangler.toml` names; they have to be exported by this crate.
+pub use dormouse_durable::{Hub, Room};
 
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::Config;
@@ -54,7 +55,8 @@ async fn serve(
     match &route {
         Route::Page => page::page(request, env, head).await,
         Route::Up => config().map(|_| json(200, r#"{"status":"ok"}"#)),
-        Route::Room(channel) => connect::connect(env, config()?, channel, head).await,
+        Route::Room(channel) => connect::connect(request, env, config()?, channel, head).await,
+        Route::Connect | Route::Events => connect::connect_many(request, env, config()?, &route, head).await,
         Route::Publish | Route::PublishRaw(_) => publish::publish(request, env, config()?, &route, head).await,
         Route::Messages(channel) => messages(env, config()?, channel, head).await,
     }

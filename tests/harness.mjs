@@ -23,6 +23,11 @@ export const developmentApps = [
 /** The name of a channel's object. */
 export const objectName = (channel, app = "1") => `v1:${app}:${channel}`;
 
+/** The name of a Hub's object. Where there is no platform that knows better, wrangler takes every client to be in Austin. */
+export const hubName = (nth = 0, { app = "1", region = "enam" } = {}) => `v1:${app}:${region}:${nth}`;
+
+const classes = ["Room", "Hub"];
+
 const isAsleep = (error) => /not currently running/.test(error?.message);
 
 /**
@@ -79,8 +84,9 @@ async function readLog(file) {
  * - `evict(channel, { app, webSockets })`: puts the channel's object to sleep (`"hibernate"`, the sockets stay) or ends
  *   it (`"close"`, its sockets break with 1006). Resolves to whether it had been awake; who sleeps is left asleep, and
  *   keeps its sockets, whatever `webSockets` says;
+ * - `evictHub(name, { webSockets })`: the same for a Hub, by the name of its object;
  * - `evictAll({ webSockets })`: the same for all objects; resolves to how many had been awake;
- * - `objects()`: the ids of all objects that have ever been constructed;
+ * - `objects()`: the ids of all objects, rooms and Hubs, that have ever been constructed;
  * - `storage(channel, { app })`: the rows of the object's log as they are on the disk, oldest first; none if there is
  *   no such object;
  * - `logs()`: what the Worker and the objects have written to the console, as `{ timestamp, level, message }`;
@@ -94,26 +100,33 @@ export async function start({ apps = developmentApps } = {}) {
   const secrets = apps === null ? {} : { APPS: typeof apps === "string" ? apps : JSON.stringify(apps) };
   const { harness, url } = await listen(folder, secrets);
   const worker = harness.getWorker("dormouse");
-  const evictOne = async (object, webSockets) => {
+  const evictOne = async (className, object, webSockets) => {
     try {
-      await worker.evictDurableObject("Room", { ...object, webSockets });
+      await worker.evictDurableObject(className, { ...object, webSockets });
       return true;
     } catch (error) {
       if (isAsleep(error)) return false;
       throw error;
     }
   };
-  const objects = () => worker.listDurableObjectIds("Room");
+  const objectsOf = async (className) => {
+    const ids = await worker.listDurableObjectIds(className);
+    return ids.map((id) => ({ className, id }));
+  };
+  const objects = async () => (await Promise.all(classes.map(objectsOf))).flat();
   return {
     url,
     evict: (channel, { app, webSockets = "hibernate" } = {}) =>
-      evictOne({ name: objectName(channel, app) }, webSockets),
+      evictOne("Room", { name: objectName(channel, app) }, webSockets),
+    evictHub: (name, { webSockets = "hibernate" } = {}) => evictOne("Hub", { name }, webSockets),
     async evictAll({ webSockets = "hibernate" } = {}) {
-      const ids = await objects();
-      const awake = await Promise.all(ids.map((id) => evictOne({ id }, webSockets)));
+      const all = await objects();
+      const awake = await Promise.all(
+        all.map(({ className, id }) => evictOne(className, { id }, webSockets)),
+      );
       return awake.filter(Boolean).length;
     },
-    objects,
+    objects: async () => (await objects()).map(({ id }) => id),
     async storage(channel, { app } = {}) {
       const { ROOM } = await worker.getEnv();
       const file = databaseFile(folder, ROOM.idFromName(objectName(channel, app)).toString());

@@ -39,7 +39,7 @@ pub fn parse_room_name(name: &str) -> Option<(&str, ChannelName)> {
 }
 
 /// Where a new connection begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Begin {
     /// After this position.
@@ -76,9 +76,9 @@ struct Publish<'a> {
     messages: Vec<Wire<'a>>,
 }
 
-/// A message on its way to a room: one of `json`, `text` and `base64`.
+/// A message between objects: one of `json`, `text` and `base64`.
 #[derive(Serialize, Deserialize)]
-struct Wire<'a> {
+pub(crate) struct Wire<'a> {
     #[serde(borrow, default, deserialize_with = "present", skip_serializing)]
     json: Option<&'a RawValue>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -98,26 +98,28 @@ struct Wire<'a> {
 /// The body of a publish call.
 #[must_use]
 pub fn encode_publish(messages: &[NewMessage]) -> String {
-    let wire = |new: &NewMessage| -> String {
-        let (text, base64) = match &new.message.payload {
-            Payload::Json(_) => (None, None),
-            Payload::Text(text) => (Some(Cow::Borrowed(text.as_str())), None),
-            Payload::Binary(bytes) => (None, Some(Cow::Owned(STANDARD.encode(bytes)))),
-        };
-        let event = new.message.event.as_deref().map(Cow::Borrowed);
-        let id = new.message.id.as_ref().map(|id| Cow::Borrowed(id.id.as_str()));
-        let except = new.except.as_deref().map(Cow::Borrowed);
-        let wire = Wire { json: None, text, base64, event, id, except, if_position: new.if_position };
-        let wire = serde_json::to_string(&wire).unwrap_or_default();
-        match &new.message.payload {
-            // JSON goes in as the text that it is; the room reads all of it again.
-            Payload::Json(text) if wire == "{}" => format!("{{\"json\":{text}}}"),
-            Payload::Json(text) => wire.replacen('{', &format!("{{\"json\":{text},"), 1),
-            Payload::Text(_) | Payload::Binary(_) => wire,
-        }
-    };
-    let messages: Vec<String> = messages.iter().map(wire).collect();
+    let messages: Vec<String> =
+        messages.iter().map(|new| write_wire(&new.message, new.except.as_deref(), new.if_position)).collect();
     format!("{{\"version\":{VERSION},\"messages\":[{}]}}", messages.join(","))
+}
+
+/// A message as text.
+pub(crate) fn write_wire(message: &Message, except: Option<&str>, if_position: Option<Position>) -> String {
+    let (text, base64) = match &message.payload {
+        Payload::Json(_) => (None, None),
+        Payload::Text(text) => (Some(Cow::Borrowed(text.as_str())), None),
+        Payload::Binary(bytes) => (None, Some(Cow::Owned(STANDARD.encode(bytes)))),
+    };
+    let event = message.event.as_deref().map(Cow::Borrowed);
+    let id = message.id.as_ref().map(|id| Cow::Borrowed(id.id.as_str()));
+    let wire = Wire { json: None, text, base64, event, id, except: except.map(Cow::Borrowed), if_position };
+    let wire = serde_json::to_string(&wire).unwrap_or_default();
+    match &message.payload {
+        // JSON goes in as the text that it is; the other side reads all of it again.
+        Payload::Json(text) if wire == "{}" => format!("{{\"json\":{text}}}"),
+        Payload::Json(text) => wire.replacen('{', &format!("{{\"json\":{text},"), 1),
+        Payload::Text(_) | Payload::Binary(_) => wire,
+    }
 }
 
 /// Reads the body of a publish call. Also what another object sends is checked.
@@ -127,7 +129,7 @@ pub fn decode_publish(body: &str) -> Result<Vec<NewMessage>, Refusal> {
     call.messages.into_iter().map(read_wire).collect()
 }
 
-fn read_wire(wire: Wire<'_>) -> Result<NewMessage, Refusal> {
+pub(crate) fn read_wire(wire: Wire<'_>) -> Result<NewMessage, Refusal> {
     let payload = match (wire.json, wire.text, wire.base64) {
         (Some(json), None, None) => Payload::Json(json.get().to_owned()),
         (None, Some(text), None) => Payload::Text(text.into_owned()),

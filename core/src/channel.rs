@@ -3,9 +3,11 @@
 use crate::limits;
 use crate::refusal::{Code, Refusal};
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// A channel's name: 1 to 164 characters of `A-Za-z0-9_-=@,.;` (Pusher's rule). Safe inside JSON and in an object's name.
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ChannelName(String);
 
 impl ChannelName {
@@ -31,6 +33,20 @@ impl ChannelName {
     #[must_use]
     pub fn needs_token(&self) -> bool {
         self.0.starts_with("private-") || self.0.starts_with("presence-")
+    }
+}
+
+impl TryFrom<String> for ChannelName {
+    type Error = Refusal;
+
+    fn try_from(name: String) -> Result<Self, Refusal> {
+        Self::parse(&name)
+    }
+}
+
+impl From<ChannelName> for String {
+    fn from(name: ChannelName) -> Self {
+        name.0
     }
 }
 

@@ -26,9 +26,16 @@ pub struct App {
     /// The origins whose pages may connect, exactly as browsers send them. Empty: any.
     #[serde(default)]
     pub origins: Vec<String>,
+    /// Sockets that one Hub holds; the next ones go to another.
+    #[serde(default = "hub_connections")]
+    pub hub_connections: usize,
     /// Rules by prefix of the channel's name; the longest prefix wins.
     #[serde(default)]
     pub channels: Vec<Rule>,
+}
+
+fn hub_connections() -> usize {
+    limits::HUB_SOCKETS_DEFAULT
 }
 
 /// What holds for the channels whose names begin with `prefix`.
@@ -43,6 +50,8 @@ pub struct Rule {
     pub message_bytes: usize,
     /// Frames per second that one connection may send.
     pub client_rate: u32,
+    /// Sockets that a channel's own object holds; the Worker leads the others to Hubs. 0: all of them.
+    pub connections: usize,
     /// What is kept.
     pub history: History,
 }
@@ -64,6 +73,7 @@ impl Default for Rule {
             publish: false,
             message_bytes: limits::MESSAGE_BYTES_DEFAULT,
             client_rate: limits::CLIENT_RATE_DEFAULT,
+            connections: limits::ROOM_SOCKETS_DEFAULT,
             history: History::default(),
         }
     }
@@ -169,6 +179,9 @@ impl App {
                 return Err(wrong(&format!("{at}.origins[{nth}]"), problem));
             }
         }
+        if !(1..=limits::SOCKETS_MAX).contains(&self.hub_connections) {
+            return Err(wrong(&format!("{at}.hub_connections"), &format!("1 to {}", limits::SOCKETS_MAX)));
+        }
         if self.channels.len() > limits::RULES_MAX {
             return Err(wrong(&format!("{at}.channels"), &format!("at most {} rules", limits::RULES_MAX)));
         }
@@ -187,6 +200,7 @@ impl Rule {
         }
         within("message_bytes", self.message_bytes as u64, 1, limits::MESSAGE_BYTES_MAX as u64)?;
         within("client_rate", u64::from(self.client_rate), 1, u64::from(limits::CLIENT_RATE_MAX))?;
+        within("connections", self.connections as u64, 0, limits::SOCKETS_MAX as u64)?;
         within("history.size", self.history.size, 0, limits::HISTORY_SIZE_MAX)?;
         within("history.ttl", self.history.ttl, 1, limits::HISTORY_TTL_S_MAX)
     }
@@ -264,6 +278,10 @@ mod tests {
             (
                 r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"channels":[{"history":{"size":-1}}]}]"#,
                 "APPS[0].channels[0].history.size",
+            ),
+            (
+                r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"channels":[{"connections":32001}]}]"#,
+                "APPS[0].channels[0].connections: 0 to 32000",
             ),
             (
                 r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"channels":[{"history":{"ttl":0}}]}]"#,

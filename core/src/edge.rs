@@ -1,10 +1,16 @@
 //! The door: what the Worker does with a request. Everything is refused here, before an object is touched.
 
 mod connect;
+mod hubs;
+mod many;
 mod publish;
+mod region;
 
 pub use connect::{Admission, admit};
+pub use hubs::Hubs;
+pub use many::{ManyAdmission, admit_many};
 pub use publish::{Item, Order, Reply, Target, order};
+pub use region::region;
 
 use crate::channel::ChannelName;
 use crate::config::Config;
@@ -25,6 +31,10 @@ pub enum Route {
     Up,
     /// `GET /rooms/{channel}`.
     Room(ChannelName),
+    /// `GET /connect`: a WebSocket of many channels.
+    Connect,
+    /// `GET /events`: an event stream of many channels.
+    Events,
     /// `POST /publish`.
     Publish,
     /// `POST /publish/{channel}`.
@@ -40,6 +50,8 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
     let (route, allow) = match parts {
         [Some("up"), None, ..] => (Route::Up, "GET"),
         [Some("rooms"), Some(channel), None, _] => (Route::Room(decode(channel)?), "GET"),
+        [Some("connect"), None, ..] => (Route::Connect, "GET"),
+        [Some("events"), None, ..] => (Route::Events, "GET"),
         [Some("publish"), None, ..] => (Route::Publish, "POST"),
         [Some("publish"), Some(channel), None, _] => (Route::PublishRaw(decode(channel)?), "POST"),
         [Some("channels"), Some(channel), Some("messages"), None] => (Route::Messages(decode(channel)?), "GET"),
@@ -47,7 +59,7 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
         _ if matches!(head.method, "GET" | "HEAD") => (Route::Page, "GET"),
         _ => return Err(not_found()),
     };
-    // A HEAD is answered as a GET without its body; a room has nothing but a body that never ends.
+    // A HEAD is answered as a GET without its body; a connection has nothing but a body that never ends.
     let method = match (head.method, &route) {
         ("HEAD", Route::Page | Route::Up | Route::Messages(_)) => "GET",
         (method, _) => method,
@@ -130,6 +142,7 @@ mod tests {
         assert_eq!(to("GET", "/up"), Ok(Route::Up));
         assert!(matches!(to("GET", "/rooms/a%40b%2Cc"), Ok(Route::Room(name)) if name.as_str() == "a@b,c"));
         assert!(matches!(to("GET", "/channels/a/messages"), Ok(Route::Messages(_))));
+        assert_eq!((to("GET", "/connect"), to("GET", "/events")), (Ok(Route::Connect), Ok(Route::Events)));
         assert_eq!(to("POST", "/publish"), Ok(Route::Publish));
         assert!(matches!(to("POST", "/publish/a"), Ok(Route::PublishRaw(_))));
         for path in [
@@ -138,6 +151,8 @@ mod tests {
             "/rooms",
             "/rooms/a/b",
             "/publish/a/b",
+            "/connect/a",
+            "/events/",
             "/up/x",
             "/channels/a",
             "/channels/a/messages/b",
@@ -159,6 +174,8 @@ mod tests {
         for (method, path) in [
             ("POST", "/up"),
             ("POST", "/rooms/a"),
+            ("POST", "/connect"),
+            ("HEAD", "/events"),
             ("GET", "/publish"),
             ("PUT", "/publish/a"),
             ("DELETE", "/channels/a/messages"),

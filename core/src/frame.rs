@@ -1,5 +1,7 @@
 //! The `plain` dialect: every frame that goes out, and the one that may come in. Its wire strings stand here only.
 
+pub mod many;
+
 use crate::channel::ChannelName;
 use crate::message::{Message, Payload, check_event, check_id};
 use crate::position::Position;
@@ -29,7 +31,7 @@ pub enum Frame {
 }
 
 /// Why a range of messages cannot be had.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GapReason {
     /// Out of the history's bounds.
@@ -41,7 +43,7 @@ pub enum GapReason {
 }
 
 /// The messages after `after`, up to and including `position`, cannot be had.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Gap {
     /// The last position that the reader has.
     pub after: Position,
@@ -141,13 +143,14 @@ pub fn refused(refusal: &Refusal) -> String {
 #[must_use]
 pub fn message(channel: &ChannelName, format: Format, position: Position, message: &Message) -> Frame {
     match format {
-        Format::Json => Frame::Text(json(channel, position, message)),
+        Format::Json | Format::Many => Frame::Text(json(channel, position, message)),
         Format::Raw => raw(&message.payload),
         Format::Stream | Format::RawStream => Frame::Text(crate::stream::message(format, position, message)),
+        Format::ManyStream => Frame::Text(crate::stream::message_of_many(channel, position, message)),
     }
 }
 
-fn json(channel: &ChannelName, position: Position, message: &Message) -> String {
+pub(crate) fn json(channel: &ChannelName, position: Position, message: &Message) -> String {
     // By hand: the payload's text goes in as it is, and a channel's name needs no escaping.
     let mut out = String::with_capacity(message.payload.len() + 160);
     out.push_str(r#"{"type":"message","channel":""#);

@@ -81,8 +81,11 @@ pub const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a refused publisher is asked to wait, in seconds.
 pub const RETRY_AFTER_S: u32 = 1;
 
-/// Sockets in one object: the runtime allows 32,768. Past it: 503 `overloaded`.
+/// Sockets in one object: the runtime allows 32,768. Past it: 503 `full`.
 pub const SOCKETS_MAX: usize = 32_000;
+/// Sockets that a channel's own object holds unless a rule says otherwise: a message is sent to all of them in one turn, in which nobody publishes; a Hub
+/// costs it one request, however many sockets it has. Past it: 503 `full`, and the Worker goes on to a Hub.
+pub const ROOM_SOCKETS_DEFAULT: usize = 4_000;
 /// Frames per second and connection unless a rule says otherwise (Pusher's own bound for client events); bursts of
 /// twice as many are let through. Past it: `rate_limited`, and the frame is not looked at.
 pub const CLIENT_RATE_DEFAULT: u32 = 10;
@@ -119,6 +122,39 @@ pub const UNSENT_LOOK_BYTES: usize = 256 * 1024;
 /// What a frame that waits to be sent costs in the runtime beside its bytes, about: 1,000 replays of small frames showed 2.4 KB each.
 pub const FRAME_COST_BYTES: usize = 2 * 1024;
 
+/// Hubs that follow one channel: one request each for what is published while the one before was on its way. Past it: 503 `overloaded`.
+pub const FOLLOWERS_MAX: usize = 1_000;
+/// Length of a Hub's name in bytes: an app's id (64), a region and a number. Past it: 400 `invalid_field`.
+pub const HUB_NAME_MAX: usize = 128;
+/// Bytes of messages after which a delivery to a Hub ends: the next one goes when this one has been answered.
+pub const DELIVERY_BYTES: usize = 256 * 1024;
+/// When a delivery that failed is tried again, in milliseconds; twice as long each time.
+pub const DELIVERY_RETRY_MS: u64 = 1_000;
+/// The longest pause between two tries of a delivery, in milliseconds.
+pub const DELIVERY_RETRY_MAX_MS: u64 = 30_000;
+/// When a Room that has delivered looks whether everybody has everything, at the latest, in milliseconds (ten minutes): nothing is written for a delivery, so one that
+/// fell between storing and delivering does not know. One row and one waking for that time of use.
+pub const DELIVERY_LOOK_MS: u64 = 600_000;
+/// Bytes of the newest messages that are in memory for Hubs whose delivery is on its way. Past it they come from the log; where an ephemeral channel
+/// keeps none, a `gap` says so.
+pub const TAIL_BYTES: usize = 256 * 1024;
+/// The newest messages that are in memory for Hubs: small ones cost about 100 bytes beside their own. Past it as with `TAIL_BYTES`.
+pub const TAIL_MESSAGES: usize = 1_024;
+
+/// Channels of one event stream at `/events`: its `Last-Event-ID` says where it is in each of them, and headers have their own bounds.
+/// Past it: 400 `invalid_field`.
+pub const EVENTS_CHANNELS_MAX: usize = 20;
+/// Hubs that are tried for one client: each is a request. Past it: 503 `overloaded`, and the next client begins where this one stopped.
+pub const HUBS_TRIED_MAX: u32 = 8;
+/// How long a Worker remembers which Hubs are full, in milliseconds, before it begins with the first again: its sockets may have gone.
+pub const HUB_MEMORY_MS: u64 = 60_000;
+/// Apps and regions for which a Worker remembers that: all there can be are fewer. Past it everything is forgotten, and learned again.
+pub const HUB_PLACES_MAX: usize = 1_000;
+/// How long a Worker remembers that a channel's own object is full, in milliseconds: its clients go to a Hub without asking it.
+pub const FULL_ROOM_MEMORY_MS: u64 = 10_000;
+/// Channels for which a Worker remembers that. Past it everything is forgotten, and learned again.
+pub const FULL_ROOMS_MAX: usize = 1_000;
+
 /// Messages on one page of history.
 pub const PAGE_MESSAGES_MAX: u64 = 1_000;
 /// Messages on a page when no limit is asked for.
@@ -132,3 +168,25 @@ pub const IDLE_LOOK_MS: u64 = 24 * 3600 * 1000;
 pub const STREAM_COMMENT_S: u32 = 25;
 /// Length of a message about what is wrong: it may quote what came in.
 pub const REFUSAL_MESSAGE_MAX: usize = 300;
+
+/// Sockets of one Hub unless the app says otherwise: each costs about 10 KB of an object's 128 MB with twenty channels, and a message to all of them is one turn
+/// of 4,000 sends. Past it the Worker goes on to the next Hub.
+pub const HUB_SOCKETS_DEFAULT: usize = 4_000;
+/// Channels of one connection: they have to fit its attachment. Past it: 413 `too_large`.
+pub const SUBSCRIPTIONS_MAX: usize = 100;
+/// Bytes of an attachment: the runtime's own bound is 16,384, and its encoding takes a few. Past it: 413 `too_large`.
+pub const ATTACHMENT_BYTES: usize = 16_000;
+/// Frames per second that a connection of many channels may send, twice as many at once: it subscribes to all of its channels when it
+/// comes. Publishing has the rule's own rate beside it. Past it: `rate_limited`, and the frame is not looked at.
+pub const HUB_FRAME_RATE: u32 = 100;
+/// Calls to Rooms that a Hub has under way: after a crash it follows thousands of channels anew. The others wait their turn.
+pub const HUB_CALLS_AT_ONCE: usize = 32;
+/// Messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.
+pub const HUB_PENDING_MAX: usize = 256;
+/// Bytes of messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.
+pub const HUB_PENDING_BYTES: usize = 1024 * 1024;
+/// How long a Hub goes on following a channel that nobody wants, in milliseconds: a page that is loaded again is back by then, and
+/// the Hub is still awake.
+pub const UNFOLLOW_MS: u64 = 5_000;
+/// How often a Hub follows all of its channels anew, in milliseconds (an hour): whatever went wrong with a Room's list of followers is right again then.
+pub const HUB_REVIEW_MS: u64 = 3_600_000;

@@ -28,6 +28,7 @@ pub enum Code {
     RateLimited,
     NotConfigured,
     Overloaded,
+    Full,
     StorageFull,
     /// Also what a code from a newer version is taken for.
     #[serde(other)]
@@ -57,6 +58,7 @@ impl Code {
             Self::RateLimited => "rate_limited",
             Self::NotConfigured => "not_configured",
             Self::Overloaded => "overloaded",
+            Self::Full => "full",
             Self::StorageFull => "storage_full",
             Self::Internal => "internal",
         }
@@ -80,7 +82,7 @@ impl Code {
             Self::UpgradeRequired => 426,
             Self::RateLimited => 429,
             Self::Internal => 500,
-            Self::NotConfigured | Self::Overloaded => 503,
+            Self::NotConfigured | Self::Overloaded | Self::Full => 503,
             Self::StorageFull => 507,
         }
     }
@@ -120,6 +122,12 @@ pub struct Refusal {
     /// With `method_not_allowed`: the methods that are.
     #[serde(skip)]
     pub allow: Option<&'static str>,
+}
+
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 impl Refusal {

@@ -5,151 +5,32 @@
 //! moment in place of a room that was put to sleep, and nobody can tell.
 
 mod commit;
+mod deliver;
+mod event;
+mod followers;
 mod history;
-mod rate;
 mod replay;
+mod tail;
 
+pub use event::{Input, Output, Turn};
 pub use history::{Page, PageQuery};
 
-use crate::call::{Begin, Connect, Outcome};
+use crate::call::{Begin, Connect};
 use crate::channel::ChannelName;
 use crate::config::Rule;
 use crate::frame::{self, Frame, Say};
 use crate::limits;
 use crate::log::Log;
-use crate::message::{Message, NewMessage, Payload, check_size};
+use crate::message::{Message, NewMessage};
 use crate::position::Position;
+use crate::rate::Buckets;
 use crate::refusal::{self, Code, Refusal};
 use crate::session::{Format, Session};
+use crate::speech::{self, Fault};
 use crate::store::{Store, StoreError};
 use commit::{Asker, Pending};
-use rate::Buckets;
+use followers::Followers;
 use replay::Batch;
-use std::rc::Rc;
-
-/// The circumstances of one event.
-#[derive(Clone, Copy, Debug)]
-pub struct Turn {
-    /// Milliseconds since 1970.
-    pub now: u64,
-    /// 64 random bits; used when an epoch begins.
-    pub random: u64,
-}
-
-/// What happens to a room.
-#[derive(Debug)]
-pub enum Input {
-    /// The Worker let somebody in.
-    Connect {
-        /// Who, and where it begins.
-        connect: Connect,
-        /// A new random id for it.
-        connection: String,
-        /// Sockets that the object holds already.
-        sockets: usize,
-    },
-    /// A socket sent a frame.
-    Frame {
-        /// Its attachment.
-        session: Session,
-        /// The frame.
-        frame: Frame,
-    },
-    /// A socket sent a frame that is too long to be looked at ([`limits::FRAME_BYTES_MAX`]).
-    FrameTooLong {
-        /// Its attachment.
-        session: Session,
-    },
-    /// The Worker publishes.
-    Publish {
-        /// Names the call in [`Output::Answer`].
-        ticket: u64,
-        /// The messages, in order.
-        messages: Vec<NewMessage>,
-    },
-    /// The disk has, or could not have, what was written before the last [`Output::Flush`].
-    Flushed(Result<(), StoreError>),
-    /// A socket that is behind can take another batch.
-    Replay {
-        /// Its attachment.
-        session: Session,
-    },
-    /// A socket is gone.
-    Left {
-        /// Its id.
-        connection: String,
-        /// Sockets that remain.
-        sockets: usize,
-    },
-    /// The alarm rang.
-    Alarm {
-        /// The attachments of all sockets.
-        sessions: Vec<Session>,
-    },
-}
-
-/// What has to be done about it.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Accept the socket that is connecting, with this attachment. Always before anything is sent to it.
-    Accept(Session),
-    /// Do not accept it.
-    Refuse(Refusal),
-    /// Send a frame to one connection.
-    Send {
-        /// The connection's id.
-        to: String,
-        /// The frame.
-        frame: Frame,
-    },
-    /// Send frames to one connection, in order. Readers who are at the same place share the frames.
-    SendAll {
-        /// The connection's id.
-        to: String,
-        /// The frames.
-        frames: Rc<[Frame]>,
-    },
-    /// Send a message to every socket that is not behind. [`Room::frame`] builds its frame, once per format.
-    Broadcast {
-        /// The message's place.
-        position: Position,
-        /// The message.
-        message: Message,
-        /// The connection that shall not get it.
-        except: Option<String>,
-    },
-    /// Replace a connection's attachment.
-    Remember(Session),
-    /// Give [`Input::Replay`] for every socket that is behind, as they can take it.
-    Pump,
-    /// Close the sockets that have more unsent bytes than that.
-    CloseSlow {
-        /// Bytes.
-        unsent: u32,
-    },
-    /// Close a connection.
-    Close {
-        /// The connection's id.
-        of: String,
-        /// The close code.
-        code: u16,
-        /// The reason, a code's name.
-        reason: &'static str,
-    },
-    /// Answer a publish call.
-    Answer {
-        /// The call.
-        ticket: u64,
-        /// What became of its messages.
-        outcomes: Vec<Outcome>,
-    },
-    /// Give [`Input::Flushed`] once everything written so far is on the disk.
-    Flush,
-    /// Set the alarm, in milliseconds since 1970.
-    WakeAt(u64),
-    /// Delete all storage, the alarm too.
-    Forget,
-}
 
 /// A channel's home.
 #[derive(Debug)]
@@ -158,6 +39,8 @@ pub struct Room {
     rule: Rule,
     /// Rebuilt from the store when it is first needed.
     log: Option<Log>,
+    /// As well.
+    followers: Option<Followers>,
     /// Whether a write is on its way to the disk. Publishes wait meanwhile, and share the next row.
     flushing: bool,
     /// Whether the last row had more than one publisher: the next publish is not likely to be alone either.
@@ -182,6 +65,7 @@ impl Room {
             channel,
             rule,
             log: None,
+            followers: None,
             flushing: false,
             hot: false,
             pending: Vec::new(),
@@ -213,12 +97,13 @@ impl Room {
             Input::Flushed(result) => self.flushed(result, turn, store, out),
             Input::Replay { session } => self.replay(session, turn, store, out),
             Input::Left { connection, sockets } => self.left(&connection, sockets, turn, store, out),
+            Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
         self.forget_empty();
     }
 
-    /// A log that has stored nothing is what the connected sessions remember, and nothing else: an epoch that only memory knew would be
+    /// A log that has stored nothing is what the connected sessions and the followers' rows remember, and nothing else: an epoch that only memory knew would be
     /// gone after a sleep.
     fn forget_empty(&mut self) {
         if self.log.as_ref().is_some_and(|log| log.forgettable_at().is_none()) {
@@ -240,8 +125,8 @@ impl Room {
         turn: Turn,
         store: &mut S,
     ) -> Result<Vec<Output>, Refusal> {
-        if sockets >= limits::SOCKETS_MAX {
-            return Err(Refusal::new(Code::Overloaded, "this channel has as many connections as it can hold"));
+        if sockets >= self.rule.connections {
+            return Err(Refusal::new(Code::Full, "this channel has as many connections as it can hold"));
         }
         let log = self.log(turn, store).map_err(refusal_of)?;
         let head = log.position();
@@ -295,52 +180,26 @@ impl Room {
             return;
         }
         if let Err(strikes) = self.buckets.take(&session.connection, turn.now) {
-            let most = self.rule.client_rate;
-            let refusal =
-                Refusal::new(Code::RateLimited, format!("{most} frames per second; this one was not looked at"));
+            let refusal = speech::too_often(self.rule.client_rate);
             if strikes > limits::RATE_STRIKES_MAX {
                 return self.dismiss(&session, refusal.code.close_code(), refusal, out);
             }
             // A raw socket has no words for it, and a word to each would be a flood of our own.
             return self.say(&session, &Say::Error(refusal), out);
         }
-        let length = match &frame {
-            Frame::Text(text) => text.len(),
-            Frame::Binary(bytes) => bytes.len(),
-        };
-        let envelope = if session.format.is_raw() { 0 } else { limits::FRAME_ENVELOPE_BYTES };
-        if length > self.rule.message_bytes + envelope {
-            return self.dismiss_too_large(&session, out);
-        }
-        match self.read(&session, frame) {
+        match speech::read(session.format, &self.rule, session.may_publish, frame) {
             Ok(message) => {
                 let id = message.id.as_ref().map(|id| id.id.clone());
                 let asker = Asker::Client { session, id };
                 let new = NewMessage { message, except: None, if_position: None };
                 self.publish(asker, vec![new], turn, store, out);
             }
-            Err(refusal) if session.format.is_raw() => self.dismiss(&session, refusal.code.close_code(), refusal, out),
-            Err(refusal) => self.say(&session, &Say::Error(refusal), out),
-        }
-    }
-
-    fn read(&self, session: &Session, frame: Frame) -> Result<Message, Refusal> {
-        let message = match frame {
-            Frame::Text(text) if session.format.is_raw() => Message::new(None, Payload::Text(text), None),
-            Frame::Binary(bytes) if session.format.is_raw() => Message::new(None, Payload::Binary(bytes), None),
-            Frame::Text(text) => frame::parse(&text)?,
-            Frame::Binary(_) => {
-                return Err(Refusal::new(Code::InvalidJson, "binary frames are for raw sockets: connect with raw=1"));
+            Err(Fault::TooLong) => self.dismiss_too_large(&session, out),
+            Err(Fault::Refused(refusal)) if session.format.is_raw() => {
+                self.dismiss(&session, refusal.code.close_code(), refusal, out);
             }
-        };
-        if !session.may_publish {
-            return Err(Refusal::new(
-                Code::Forbidden,
-                "this connection may not publish: neither the channel's rule nor its token allows it",
-            ));
+            Err(Fault::Refused(refusal)) => self.say(&session, &Say::Error(refusal), out),
         }
-        check_size(&message.payload, self.rule.message_bytes)?;
-        Ok(message)
     }
 
     fn left<S: Store>(&mut self, connection: &str, sockets: usize, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
@@ -374,14 +233,20 @@ impl Room {
             due.push(turn.now + limits::REPLAY_LEASE_MS);
             out.push(Output::Pump);
         }
-        match self.log(turn, store).ok().and_then(|log| log.forgettable_at()) {
+        // A store that cannot be read now is looked at again when the room is next used.
+        let kept = self.log(turn, store).map(|log| log.forgettable_at());
+        let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
+        let followed = self.look_after(spent, turn, store, &mut due, out);
+        match kept.unwrap_or_default() {
             Some(at) if at > turn.now => due.push(at),
-            Some(_) if remaining == 0 && !self.flushing => {
+            _ if spent && remaining == 0 && !followed && !self.flushing => {
                 self.log = None;
+                self.followers = None;
                 out.push(Output::Forget);
             }
             // There are listeners, and their positions are of this epoch: the log's end stays as long as they do.
             Some(_) => due.push(turn.now + limits::IDLE_LOOK_MS),
+            None if followed => due.push(turn.now + limits::IDLE_LOOK_MS),
             None => {}
         }
         if let Some(at) = due.into_iter().min() {
@@ -391,8 +256,7 @@ impl Room {
     }
 
     fn dismiss_too_large(&self, session: &Session, out: &mut Vec<Output>) {
-        let most = self.rule.message_bytes;
-        let refusal = Refusal::new(Code::TooLarge, format!("a message has at most {most} bytes"));
+        let refusal = speech::too_large(self.rule.message_bytes);
         self.dismiss(session, refusal::CLOSE_FRAME_TOO_LARGE, refusal, out);
     }
 

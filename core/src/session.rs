@@ -18,16 +18,28 @@ pub enum Format {
     /// Event stream of payloads only, bridged by the Worker.
     #[serde(rename = "t")]
     RawStream,
+    /// WebSocket, JSON frames of many channels. Only in a Hub.
+    #[serde(rename = "m")]
+    Many,
+    /// Event stream of many channels, bridged by the Worker. Only in a Hub.
+    #[serde(rename = "n")]
+    ManyStream,
 }
 
 impl Format {
-    /// Every format.
-    pub const ALL: [Self; 4] = [Self::Json, Self::Raw, Self::Stream, Self::RawStream];
+    /// Every format of one channel.
+    pub const OF_ONE: [Self; 4] = [Self::Json, Self::Raw, Self::Stream, Self::RawStream];
+
+    /// Whether frames are of many channels.
+    #[must_use]
+    pub const fn is_many(self) -> bool {
+        matches!(self, Self::Many | Self::ManyStream)
+    }
 
     /// Whether it is an event stream.
     #[must_use]
     pub const fn is_stream(self) -> bool {
-        matches!(self, Self::Stream | Self::RawStream)
+        matches!(self, Self::Stream | Self::RawStream | Self::ManyStream)
     }
 
     /// Whether payloads come without anything around them.

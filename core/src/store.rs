@@ -50,8 +50,14 @@ pub trait Store {
     fn write(&mut self, row: &Row) -> Result<(), StoreError>;
     /// Deletes every row whose first message is before that `seq`. Each counts as a row written.
     fn remove_before(&mut self, first: u64) -> Result<(), StoreError>;
-    /// The epoch that a connected session remembers, for a channel that has stored nothing yet.
+    /// The epoch that a connected session or else a follower remembers, for a channel that has stored no message yet.
     fn remembered_epoch(&mut self) -> Option<Epoch>;
+    /// The Hubs that follow, each with the epoch in which it began. Must not create anything.
+    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError>;
+    /// Makes a Hub a follower, or replaces its epoch. Creates what it needs. One row written.
+    fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError>;
+    /// A Hub follows no longer. One row deleted.
+    fn unfollow(&mut self, hub: &str) -> Result<(), StoreError>;
 }
 
 /// The store in memory: the twin of the runtime's, for tests and simulations.
@@ -59,7 +65,9 @@ pub trait Store {
 pub struct MemoryStore {
     /// The rows by slot.
     pub rows: BTreeMap<u32, Row>,
-    /// What [`Store::remembered_epoch`] answers.
+    /// The followers' rows.
+    pub followers: BTreeMap<String, Epoch>,
+    /// What the connected sessions remember.
     pub remembered: Option<Epoch>,
     /// The next writes fail so.
     pub failing: Option<StoreError>,
@@ -96,6 +104,28 @@ impl Store for MemoryStore {
     }
 
     fn remembered_epoch(&mut self) -> Option<Epoch> {
-        self.remembered
+        self.remembered.or_else(|| self.followers.values().next().copied())
+    }
+
+    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
+        Ok(self.followers.iter().map(|(hub, epoch)| (hub.clone(), *epoch)).collect())
+    }
+
+    fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError> {
+        if let Some(error) = self.failing {
+            return Err(error);
+        }
+        self.followers.insert(hub.to_owned(), epoch);
+        self.written += 1;
+        Ok(())
+    }
+
+    fn unfollow(&mut self, hub: &str) -> Result<(), StoreError> {
+        if let Some(error) = self.failing {
+            return Err(error);
+        }
+        self.followers.remove(hub);
+        self.written += 1;
+        Ok(())
     }
 }

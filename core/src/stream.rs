@@ -4,6 +4,7 @@ use crate::channel::ChannelName;
 use crate::frame::{Say, content, quoted};
 use crate::message::{Message, Payload};
 use crate::position::Position;
+use crate::refusal::Refusal;
 use crate::session::Format;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,10 +19,7 @@ pub const COMMENT: &str = ":\n\n";
 pub(crate) fn say(channel: &ChannelName, format: Format, say: &Say) -> Option<String> {
     let raw = format.is_raw();
     match say {
-        Say::Farewell(refusal) => {
-            let data = json!({"code": refusal.code.close_code(), "message": refusal.message});
-            Some(event(None, Some("close"), &data.to_string()))
-        }
+        Say::Farewell(refusal) => Some(farewell(refusal)),
         Say::Gap(gap) => Some(event(Some(gap.position), Some("gap"), &serde_json::to_string(gap).unwrap_or_default())),
         _ if raw => None,
         Say::Welcome { connection, position, resumed } => {
@@ -35,6 +33,17 @@ pub(crate) fn say(channel: &ChannelName, format: Format, say: &Say) -> Option<St
     }
 }
 
+/// The last words of a stream.
+pub(crate) fn farewell(refusal: &Refusal) -> String {
+    let data = json!({"code": refusal.code.close_code(), "message": refusal.message});
+    event(None, Some("close"), &data.to_string())
+}
+
+/// An event that has no place.
+pub(crate) fn named(name: &str, data: &str) -> String {
+    event(None, Some(name), data)
+}
+
 /// A message as an event.
 pub(crate) fn message(format: Format, position: Position, message: &Message) -> String {
     let name = message.event.as_deref();
@@ -45,6 +54,11 @@ pub(crate) fn message(format: Format, position: Position, message: &Message) -> 
         (Payload::Text(text), false) => &quoted(text),
     };
     event(Some(position), name, data)
+}
+
+/// A message of one of many channels: its frame as the event's data. The id, which says where the stream is in all of them, is put before it.
+pub(crate) fn message_of_many(channel: &ChannelName, position: Position, message: &Message) -> String {
+    event(None, message.event.as_deref(), &crate::frame::json(channel, position, message))
 }
 
 /// One event. A line break inside data begins another `data:` line; the browser puts them together again.

@@ -6,7 +6,7 @@ use crate::limits;
 use crate::refusal::{Code, Refusal};
 use jwt_compact::alg::{Hs256, Hs256Key};
 use jwt_compact::{AlgorithmExt, UntrustedToken};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The claims of a token whose signature is good and whose time is now.
@@ -15,15 +15,20 @@ pub struct Token {
     /// The user, where the token names one.
     #[serde(default)]
     pub sub: Option<String>,
-    /// Channel patterns and what they grant.
-    #[serde(default)]
-    channels: BTreeMap<String, Vec<Grant>>,
+    /// What it grants.
+    #[serde(default, rename = "channels")]
+    pub grants: Grants,
     #[serde(skip)]
     expires_at_s: u64,
 }
 
+/// Channel patterns and what they grant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Grants(BTreeMap<String, Vec<Grant>>);
+
 /// What a pattern grants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Grant {
     /// Joining the channel.
@@ -59,7 +64,7 @@ impl Token {
         }
         let mut token = claims.custom.clone();
         token.expires_at_s = expires_at_s;
-        if token.channels.len() > limits::TOKEN_PATTERNS_MAX {
+        if token.grants.0.len() > limits::TOKEN_PATTERNS_MAX {
             return Err(bad("the token has more than 100 channel patterns"));
         }
         if token.sub.as_ref().is_some_and(|sub| sub.is_empty() || sub.chars().count() > limits::USER_ID_MAX) {
@@ -68,16 +73,24 @@ impl Token {
         Ok(token)
     }
 
-    /// Whether a pattern that matches the channel grants this.
-    #[must_use]
-    pub fn grants(&self, channel: &ChannelName, grant: Grant) -> bool {
-        self.channels.iter().any(|(pattern, grants)| grants.contains(&grant) && matches(pattern, channel.as_str()))
-    }
-
     /// `exp`, in milliseconds.
     #[must_use]
     pub fn expires_at_ms(&self) -> u64 {
         self.expires_at_s.saturating_mul(1000)
+    }
+}
+
+impl Grants {
+    /// Whether a pattern that matches the channel grants this.
+    #[must_use]
+    pub fn allow(&self, channel: &ChannelName, grant: Grant) -> bool {
+        self.0.iter().any(|(pattern, grants)| grants.contains(&grant) && matches(pattern, channel.as_str()))
+    }
+
+    /// Whether they grant nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -124,7 +137,7 @@ mod tests {
     fn either_secret_is_good_and_patterns_grant() {
         for secret in ["secret-number-one-", "secret-number-two-"] {
             let token = check(&sign(HEADER, CLAIMS, secret)).unwrap();
-            let grants = |name: &str, grant| token.grants(&ChannelName::parse(name).unwrap(), grant);
+            let grants = |name: &str, grant| token.grants.allow(&ChannelName::parse(name).unwrap(), grant);
             assert!(
                 grants("private-a", Grant::Sub)
                     && !grants("private-a", Grant::Pub)

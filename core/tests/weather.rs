@@ -1,5 +1,6 @@
 //! 10,000 histories of weather; `npm run weather -- --histories N` runs as many as asked for.
 
+mod ledger;
 mod simulation;
 
 use simulation::{Tally, run};

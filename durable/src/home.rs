@@ -1,6 +1,9 @@
 //! One channel's home as the runtime runs it: what happens is told to the core, and what the core says is performed.
 
+mod followers;
+
 use crate::alarm::Alarm;
+use crate::common::{answer_pings, random_id, refuse, turn};
 use crate::env::apps;
 use crate::laggards::Laggards;
 use crate::script::{answered, heard, json, synced};
@@ -8,12 +11,13 @@ use crate::sockets;
 use crate::sql::{SqlStore, store_error};
 use dormouse_core::call::{CONNECT_HEADER, Connect, Published, decode_publish, parse_room_name};
 use dormouse_core::channel::ChannelName;
-use dormouse_core::frame::{Frame, PING, PONG};
+use dormouse_core::frame::Frame;
 use dormouse_core::message::Message;
 use dormouse_core::position::Position;
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
-use dormouse_core::room::{Input, Output, PageQuery, Room as Rules, Turn};
+use dormouse_core::room::{Input, Output, PageQuery, Room as Rules};
 use dormouse_core::session::{Format, Session};
+use followers::Calls;
 use js_sys::{Function, Promise};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -21,12 +25,14 @@ use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{WebSocket, js_sys};
-use worker::worker_sys::{DurableObjectState, WebSocketPair, WebSocketRequestResponsePair};
+use worker::worker_sys::{DurableObjectState, WebSocketPair};
 use worker::{Env, Request, Response, Result, console_error};
 
 /// What the object has in memory: a cache of attachments and storage, except for the publishers that wait.
 pub(crate) struct Home {
     pub(crate) state: DurableObjectState,
+    env: Env,
+    app: String,
     channel: ChannelName,
     rules: RefCell<Rules>,
     store: RefCell<SqlStore>,
@@ -45,6 +51,7 @@ pub(crate) struct Home {
     /// Called with the body of a publish call and the way to answer it.
     hear: Closure<dyn FnMut(String, Function)>,
     tickets: Cell<u64>,
+    calls: Calls,
     pub(crate) laggards: Laggards,
     /// The batch that was replayed last, and its frames as values.
     shared: RefCell<(Rc<[Frame]>, Vec<JsValue>)>,
@@ -81,6 +88,9 @@ impl Home {
                     }
                 })
             },
+            calls: Calls::new(home),
+            env: env.clone(),
+            app: app.to_owned(),
             rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None)),
             channel,
             store: RefCell::new(SqlStore::new(storage, Box::new(remembered))),
@@ -100,18 +110,23 @@ impl Home {
 
     /// One event: ask the core, then perform everything that it says, before the next. Not `async`: nothing can come between.
     pub(crate) fn drive(self: &Rc<Self>, input: Input) {
+        self.decide(|rules, store, out| rules.handle(input, turn(), store, out));
+    }
+
+    fn decide<T>(self: &Rc<Self>, ask: impl FnOnce(&mut Rules, &mut SqlStore, &mut Vec<Output>) -> T) -> Option<T> {
         self.restore();
         let mut outputs = Vec::new();
-        {
+        let answer = {
             let (Ok(mut rules), Ok(mut store)) = (self.rules.try_borrow_mut(), self.store.try_borrow_mut()) else {
-                return;
+                return None;
             };
-            rules.handle(input, turn(), &mut *store, &mut outputs);
-        }
+            ask(&mut rules, &mut store, &mut outputs)
+        };
         for output in outputs {
             self.perform(output);
         }
         self.current.take();
+        Some(answer)
     }
 
     fn perform(self: &Rc<Self>, output: Output) {
@@ -154,6 +169,7 @@ impl Home {
                     answered(&answer, 200, &serde_json::to_string(&Published { outcomes }).unwrap_or_default());
                 }
             }
+            Output::Deliver { hub, ticket, delivery } => self.deliver(hub, ticket, delivery),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),
@@ -186,7 +202,7 @@ impl Home {
         }
         let some_behind = !self.laggards.is_empty();
         let mut found = 0;
-        for format in Format::ALL {
+        for format in Format::OF_ONE {
             let sockets = sockets::of_format(&self.state, format);
             if sockets.is_empty() {
                 continue;
@@ -206,10 +222,7 @@ impl Home {
 
     fn accept(&self, session: Session) {
         let Some(socket) = self.arriving.borrow_mut().take() else { return };
-        // Every time: it is cheap, and an object that was rebuilt does not know whether it did.
-        if let Ok(pair) = WebSocketRequestResponsePair::new(PING, PONG) {
-            let _ = self.state.set_websocket_auto_response(&pair);
-        }
+        answer_pings(&self.state);
         let open = self.open();
         self.deserted.set(false);
         if let Err(error) = sockets::accept(&self.state, &socket, &session) {
@@ -342,33 +355,6 @@ impl Home {
     }
 }
 
-/// Milliseconds since 1970.
-pub(crate) fn now() -> u64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in milliseconds")]
-    let now = js_sys::Date::now() as u64;
-    now
-}
-
-fn turn() -> Turn {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "48 bits")]
-    let random = (js_sys::Math::random() * 281_474_976_710_656.0) as u64;
-    Turn { now: now(), random }
-}
-
-/// 128 random bits, of which an UUID has 122.
-fn random_id() -> String {
-    #[wasm_bindgen]
-    extern "C" {
-        #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
-        fn random_uuid() -> String;
-    }
-    random_uuid().replace('-', "")
-}
-
 pub(crate) fn nameless() -> Refusal {
     Refusal::new(Code::Internal, "this object has no name that means a room")
-}
-
-pub(crate) fn refuse(refusal: &Refusal) -> web_sys::Response {
-    json(refusal.code.status(), &refusal.body())
 }

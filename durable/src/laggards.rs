@@ -1,6 +1,7 @@
 //! The sockets that are replayed to, and the rounds of batches that bring them up to date.
 
-use crate::home::{Home, now};
+use crate::common::now;
+use crate::home::Home;
 use crate::sockets;
 use dormouse_core::limits;
 use dormouse_core::refusal::CLOSE_TOO_SLOW;

@@ -1,9 +1,13 @@
 //! The Durable Objects of Dormouse. They decide nothing: translate what happens for the core, ask it, and perform what it says.
 
 mod alarm;
+mod common;
 mod env;
+mod hall;
 mod home;
+mod hub;
 mod laggards;
+mod places;
 mod room;
 mod script;
 mod sockets;
@@ -11,6 +15,7 @@ mod sql;
 mod stub;
 
 pub use env::{Apps, apps};
+pub use hub::Hub;
 pub use room::Room;
 pub use script::{cheap_microtasks, json};
-pub use stub::RoomStub;
+pub use stub::{HubStub, RoomStub};

@@ -1,10 +1,12 @@
 //! The Room: the Durable Object that is home to one channel, as the runtime sees it.
 
-use crate::home::{Home, nameless, refuse};
+use crate::common::refuse;
+use crate::home::{Home, nameless};
 use crate::sockets;
 use dormouse_core::call::{CONNECT_PATH, MESSAGES_PATH, PUBLISH_PATH};
 use dormouse_core::frame::Frame;
 use dormouse_core::limits;
+use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, UNFOLLOW_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
 use dormouse_core::room::Input;
 use dormouse_core::session::Session;
@@ -13,7 +15,7 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::{WebSocket, js_sys};
 use worker::worker_sys::DurableObjectState;
-use worker::{Env, Request, State};
+use worker::{Env, Request, State, Url};
 
 /// The Durable Object class, exported by hand (`docs/decisions/0006-the-room-is-exported-by-hand.md`): what the runtime calls is synchronous, which costs
 /// no promise and no copy of a frame, and a trap is an exception and not a promise that never settles.
@@ -41,13 +43,13 @@ impl Room {
         Self { home }
     }
 
-    /// A call from the Worker.
+    /// A call from the Worker, or from a Hub.
     pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
         match &self.home {
             None => Ok(refuse(&nameless()).into()),
             // The one that comes often: no URL is parsed for it.
             Some(home) if request.url().ends_with(PUBLISH_PATH) => Ok(home.publish(&request).into()),
-            Some(home) => Ok(call(home, &Request::from(request))?.into()),
+            Some(home) => Ok(call(home, request)?),
         }
     }
 
@@ -105,10 +107,12 @@ impl Room {
     }
 }
 
-fn call(home: &Rc<Home>, request: &Request) -> worker::Result<web_sys::Response> {
-    match request.path().as_str() {
-        CONNECT_PATH => home.connect(request),
-        MESSAGES_PATH => Ok(home.messages(request)),
-        _ => Ok(refuse(&Refusal::new(Code::NotFound, "no such call"))),
-    }
+fn call(home: &Rc<Home>, request: web_sys::Request) -> worker::Result<JsValue> {
+    let path = Url::parse(&request.url()).map(|url| url.path().to_owned()).unwrap_or_default();
+    Ok(match path.as_str() {
+        FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH => home.asked(&path, &request).into(),
+        CONNECT_PATH => home.connect(&Request::from(request))?.into(),
+        MESSAGES_PATH => home.messages(&Request::from(request)).into(),
+        _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
+    })
 }

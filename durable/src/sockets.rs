@@ -27,6 +27,8 @@ fn format_tag(format: Format) -> &'static str {
         Format::Raw => "raw",
         Format::Stream => "stream",
         Format::RawStream => "raw-stream",
+        Format::Many => "many",
+        Format::ManyStream => "many-stream",
     }
 }
 
@@ -44,9 +46,30 @@ pub(crate) fn accept(state: &DurableObjectState, socket: &WebSocket, session: &S
     remember(socket, session)
 }
 
+/// Accepts a socket of a Hub, in the same way. Its connection is all that a tag says of it.
+pub(crate) fn accept_as(
+    state: &DurableObjectState,
+    socket: &WebSocket,
+    connection: &str,
+    text: &str,
+) -> Result<(), JsValue> {
+    state.accept_websocket_with_tags(socket, vec![connection_tag(connection).into()])?;
+    attach(socket, text)
+}
+
 /// Replaces a socket's attachment.
 pub(crate) fn remember(socket: &WebSocket, session: &Session) -> Result<(), JsValue> {
-    socket.serialize_attachment(JsValue::from_str(&session.encode()))
+    attach(socket, &session.encode())
+}
+
+/// Replaces a socket's attachment by a text.
+pub(crate) fn attach(socket: &WebSocket, text: &str) -> Result<(), JsValue> {
+    socket.serialize_attachment(JsValue::from_str(text))
+}
+
+/// Reads a socket's attachment, a text.
+pub(crate) fn attachment(socket: &WebSocket) -> Option<String> {
+    socket.deserialize_attachment().ok()?.as_string()
 }
 
 /// Empties a socket's attachment: it is gone, and needs no second farewell.
@@ -56,7 +79,7 @@ pub(crate) fn forget(socket: &WebSocket) {
 
 /// Reads a socket's attachment.
 pub(crate) fn session(socket: &WebSocket) -> Option<Session> {
-    Session::decode(&socket.deserialize_attachment().ok()?.as_string()?)
+    Session::decode(&attachment(socket)?)
 }
 
 /// The socket of a connection.

@@ -1,4 +1,4 @@
-//! The log's rows in the object's SQLite. Every statement stands here.
+//! The log's rows and the followers in the object's SQLite. Every statement stands here.
 
 use dormouse_core::position::Epoch;
 use dormouse_core::store::{Row, RowHead, Store, StoreError};
@@ -19,7 +19,7 @@ extern "C" {
     type Storage;
 }
 
-const TABLE: &str = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'log'";
+const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('log', 'followers')";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS log (
     slot INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
     time INTEGER NOT NULL, bytes INTEGER NOT NULL, ids BLOB NOT NULL, body BLOB NOT NULL) STRICT";
@@ -30,25 +30,54 @@ const WRITE: &str = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT
     epoch = excluded.epoch, first = excluded.first, count = excluded.count, time = excluded.time,
     bytes = excluded.bytes, ids = excluded.ids, body = excluded.body";
 const REMOVE: &str = "DELETE FROM log WHERE first < ?";
+// Without the rowid it is one tree: one row written for a follower, where the key's index would be a second.
+const CREATE_FOLLOWERS: &str =
+    "CREATE TABLE IF NOT EXISTS followers (hub TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+const FOLLOWERS: &str = "SELECT hub, epoch FROM followers";
+const FOLLOW: &str = "INSERT INTO followers VALUES (?, ?) ON CONFLICT (hub) DO UPDATE SET epoch = excluded.epoch";
+const UNFOLLOW: &str = "DELETE FROM followers WHERE hub = ?";
 
-/// The rows of one object's log.
+/// The rows of one object.
 pub(crate) struct SqlStore {
     storage: DurableObjectStorage,
     write: JsString,
-    /// Whether the table is known to be there.
-    created: bool,
+    /// Looked up when they are first needed.
+    tables: Option<Tables>,
     /// What sockets remember; asked for when the log has no rows.
     remembered: Box<dyn Fn() -> Option<Epoch>>,
 }
 
+/// Which tables are there.
+#[derive(Clone, Copy, Default)]
+struct Tables {
+    log: bool,
+    followers: bool,
+}
+
 impl SqlStore {
     pub(crate) fn new(storage: DurableObjectStorage, remembered: Box<dyn Fn() -> Option<Epoch>>) -> Self {
-        Self { storage, write: JsString::from(WRITE), created: false, remembered }
+        Self { storage, write: JsString::from(WRITE), tables: None, remembered }
     }
 
-    /// All storage was deleted: the table is made anew by the next write.
+    /// All storage was deleted: the tables are made anew by the next write.
     pub(crate) fn forgotten(&mut self) {
-        self.created = false;
+        self.tables = Some(Tables::default());
+    }
+
+    /// Creates nothing: who looks at a channel that stores nothing shall not make it store something.
+    fn tables(&mut self) -> Result<Tables, StoreError> {
+        if let Some(tables) = self.tables {
+            return Ok(tables);
+        }
+        let names: Vec<_> = self.rows(TABLES, &[])?.iter().filter_map(|row| row.get(0).as_string()).collect();
+        let has = |name: &str| names.iter().any(|known| known == name);
+        Ok(*self.tables.insert(Tables { log: has("log"), followers: has("followers") }))
+    }
+
+    fn create(&mut self, query: &str, tables: Tables) -> Result<(), StoreError> {
+        self.exec(&JsString::from(query), &[])?;
+        self.tables = Some(tables);
+        Ok(())
     }
 
     fn exec(&self, query: &JsString, bindings: &[JsValue]) -> Result<SqlStorageCursor, StoreError> {
@@ -73,10 +102,7 @@ impl SqlStore {
 
 impl Store for SqlStore {
     fn load(&mut self) -> Result<Vec<RowHead>, StoreError> {
-        if !self.created {
-            self.created = !self.rows(TABLE, &[])?.is_empty();
-        }
-        if !self.created {
+        if !self.tables()?.log {
             return Ok(Vec::new());
         }
         let heads = self.rows(HEADS, &[])?;
@@ -89,9 +115,9 @@ impl Store for SqlStore {
     }
 
     fn write(&mut self, row: &Row) -> Result<(), StoreError> {
-        if !self.created {
-            self.exec(&JsString::from(CREATE), &[])?;
-            self.created = true;
+        let tables = self.tables()?;
+        if !tables.log {
+            self.create(CREATE, Tables { log: true, ..tables })?;
         }
         let head = &row.head;
         let bindings = [
@@ -112,7 +138,31 @@ impl Store for SqlStore {
     }
 
     fn remembered_epoch(&mut self) -> Option<Epoch> {
-        (self.remembered)()
+        (self.remembered)().or_else(|| self.followers().ok()?.first().map(|(_, epoch)| *epoch))
+    }
+
+    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
+        if !self.tables()?.followers {
+            return Ok(Vec::new());
+        }
+        let rows = self.rows(FOLLOWERS, &[])?;
+        let follower = |row: &Array| Some((row.get(0).as_string()?, Epoch::new(integer(row, 1)?)));
+        rows.iter().map(|row| follower(row).ok_or(StoreError::Failed)).collect()
+    }
+
+    fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError> {
+        let tables = self.tables()?;
+        if !tables.followers {
+            self.create(CREATE_FOLLOWERS, Tables { followers: true, ..tables })?;
+        }
+        self.exec(&JsString::from(FOLLOW), &[hub.into(), number(epoch.bits())]).map(|_| ())
+    }
+
+    fn unfollow(&mut self, hub: &str) -> Result<(), StoreError> {
+        if !self.tables()?.followers {
+            return Ok(());
+        }
+        self.exec(&JsString::from(UNFOLLOW), &[hub.into()]).map(|_| ())
     }
 }
 

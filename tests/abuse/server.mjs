@@ -30,11 +30,12 @@ const apps = [
 export async function start() {
   await build();
   const runtime = await startRuntime({ apps });
-  const folder = join(runtime.folder, "dormouse-Room");
   return {
     url: runtime.url,
     objects() {
-      const files = readdirSync(folder, { recursive: true });
+      const files = ["dormouse-Room", "dormouse-Hub"].flatMap((name) =>
+        readdirSync(join(runtime.folder, name), { recursive: true }),
+      );
       return files.filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name)).sort();
     },
     log: () => runtime.log,

@@ -1,19 +1,26 @@
 //! Letting a client in.
 
+use super::many::ManyAdmission;
 use super::{number, position};
 use crate::call::{self, Begin, Connect, room_name};
 use crate::channel::ChannelName;
 use crate::config::{App, Config};
 use crate::frame::{SUBPROTOCOL, SUBPROTOCOL_TOKEN};
 use crate::head::Head;
+use crate::hub::{HubConnect, Want};
 use crate::limits;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
-use crate::token::{Grant, Token};
+use crate::token::{Grant, Grants, Token};
+use std::borrow::Cow;
 
-/// A client who may go in: where, with what, and how it is answered.
+/// A client who may go into a channel: where, with what, and how it is answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Admission {
+    /// The app's id.
+    pub app: String,
+    /// The channel.
+    pub channel: ChannelName,
     /// The object's name.
     pub object: String,
     /// What the object is told.
@@ -24,6 +31,18 @@ pub struct Admission {
     pub allow_origin: Option<String>,
 }
 
+impl Admission {
+    /// The same client as a Hub takes it: for when the room has as many sockets as it may.
+    #[must_use]
+    pub fn into_many(self) -> ManyAdmission {
+        let Connect { version, format, user, expires_at, may_publish, from } = self.connect;
+        let wants = vec![Want { channel: self.channel, from, may_publish }];
+        // It speaks of this one channel for as long as it lives, so what else the token grants is of no use to it.
+        let connect = HubConnect { version, format, user, expires_at, grants: Grants::default(), wants };
+        ManyAdmission { app: self.app, connect, subprotocol: self.subprotocol, allow_origin: self.allow_origin }
+    }
+}
+
 /// Checks key, origin, token, rule and parameters. `now_s` is in seconds.
 pub fn admit(config: &Config, channel: &ChannelName, head: &Head<'_>, now_s: u64) -> Result<Admission, Refusal> {
     let websocket = head.wants_websocket();
@@ -31,19 +50,9 @@ pub fn admit(config: &Config, channel: &ChannelName, head: &Head<'_>, now_s: u64
         let message = "connect with Upgrade: websocket, or with Accept: text/event-stream";
         return Err(Refusal::new(Code::UpgradeRequired, message));
     }
-    let app = config.app(head.query("key").as_deref()).ok_or_else(|| {
-        Refusal::new(Code::Unauthorized, "key: the public key of an app (it may be left out where there is one)")
-    })?;
-    let allow_origin = check_origin(app, head)?;
-    let (offered, token) = credentials(head);
-    let token = token.map(|token| Token::check(app, &token, now_s)).transpose()?;
-    let may_publish = check_channel(app, channel, token.as_ref())?;
-    let raw = match head.query("raw").as_deref() {
-        None | Some("" | "0") => false,
-        Some("1") => true,
-        Some(_) => return Err(Refusal::new(Code::InvalidField, "raw: 1, or leave it out")),
-    };
-    let format = match (websocket, raw) {
+    let guest = Guest::check(config, head, now_s)?;
+    let may_publish = guest.may_join(channel)?;
+    let format = match (websocket, wants_raw(head)?) {
         (true, false) => Format::Json,
         (true, true) => Format::Raw,
         (false, false) => Format::Stream,
@@ -52,12 +61,61 @@ pub fn admit(config: &Config, channel: &ChannelName, head: &Head<'_>, now_s: u64
     let connect = Connect {
         version: call::VERSION,
         format,
-        user: token.as_ref().and_then(|token| token.sub.clone()),
-        expires_at: token.as_ref().map(Token::expires_at_ms),
+        user: guest.user(),
+        expires_at: guest.expires_at(),
         may_publish: may_publish && websocket,
         from: begin(head, websocket)?,
     };
-    Ok(Admission { object: room_name(&app.id, channel), connect, subprotocol: offered, allow_origin })
+    Ok(Admission {
+        app: guest.app.id.clone(),
+        channel: channel.clone(),
+        object: room_name(&guest.app.id, channel),
+        connect,
+        subprotocol: guest.subprotocol,
+        allow_origin: guest.allow_origin,
+    })
+}
+
+/// Whose key, origin and token are good, whatever it came for.
+pub(super) struct Guest<'a> {
+    pub(super) app: &'a App,
+    pub(super) token: Option<Token>,
+    pub(super) subprotocol: bool,
+    pub(super) allow_origin: Option<String>,
+}
+
+impl<'a> Guest<'a> {
+    pub(super) fn check(config: &'a Config, head: &Head<'_>, now_s: u64) -> Result<Self, Refusal> {
+        let app = config.app(head.query("key").as_deref()).ok_or_else(|| {
+            Refusal::new(Code::Unauthorized, "key: the public key of an app (it may be left out where there is one)")
+        })?;
+        let allow_origin = check_origin(app, head)?;
+        let (subprotocol, token) = credentials(head);
+        let token = token.map(|token| Token::check(app, &token, now_s)).transpose()?;
+        Ok(Self { app, token, subprotocol, allow_origin })
+    }
+
+    pub(super) fn user(&self) -> Option<String> {
+        self.token.as_ref().and_then(|token| token.sub.clone())
+    }
+
+    pub(super) fn expires_at(&self) -> Option<u64> {
+        self.token.as_ref().map(Token::expires_at_ms)
+    }
+
+    /// Whether it may join the channel, and if so, whether it may publish.
+    pub(super) fn may_join(&self, channel: &ChannelName) -> Result<bool, Refusal> {
+        check_channel(self.app, channel, self.token.as_ref())
+    }
+}
+
+/// Whether payloads are asked for without anything around them.
+pub(super) fn wants_raw(head: &Head<'_>) -> Result<bool, Refusal> {
+    match head.query("raw").as_deref() {
+        None | Some("" | "0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(_) => Err(Refusal::new(Code::InvalidField, "raw: 1, or leave it out")),
+    }
 }
 
 /// Browsers say where a page is from, and only that is checked: exactly, against the list (CVE-2022-42975 came of patterns).
@@ -84,7 +142,7 @@ fn credentials(head: &Head<'_>) -> (bool, Option<String>) {
         ours |= protocol == SUBPROTOCOL;
         token = token.or_else(|| protocol.strip_prefix(SUBPROTOCOL_TOKEN).map(str::to_owned));
     }
-    (ours, token.or_else(|| head.query("token").filter(|token| !token.is_empty()).map(std::borrow::Cow::into_owned)))
+    (ours, token.or_else(|| head.query("token").filter(|token| !token.is_empty()).map(Cow::into_owned)))
 }
 
 /// Whether the client may join, and if so, whether it may publish.
@@ -97,20 +155,31 @@ fn check_channel(app: &App, channel: &ChannelName, token: Option<&Token>) -> Res
         let message = "this channel needs a token: Sec-WebSocket-Protocol: dormouse, bearer.<jwt> or ?token=";
         return Err(Refusal::new(Code::Unauthorized, message));
     };
-    if !token.grants(channel, Grant::Sub) {
+    if !token.grants.allow(channel, Grant::Sub) {
         return Err(Refusal::new(Code::Forbidden, "the token does not grant `sub` for this channel"));
     }
-    Ok(rule.publish && token.grants(channel, Grant::Pub))
+    Ok(rule.publish && token.grants.allow(channel, Grant::Pub))
 }
 
 /// Where it begins. An event stream's own `Last-Event-ID` is newer than the URL it was opened with.
 fn begin(head: &Head<'_>, websocket: bool) -> Result<Option<Begin>, Refusal> {
-    let last_event_id = if websocket { None } else { head.header("last-event-id").filter(|id| !id.is_empty()) };
-    let given = last_event_id
-        .or_else(|| head.query("position").filter(|given| !given.is_empty()).map(std::borrow::Cow::into_owned));
-    if let Some(given) = given {
-        return Ok(Some(Begin::After(position(&given)?)));
+    let given = if websocket { None } else { last_event_id(head) }.or_else(|| given_position(head));
+    match given {
+        Some(given) => Ok(Some(Begin::After(position(&given)?))),
+        None => last(head),
     }
+}
+
+pub(super) fn last_event_id(head: &Head<'_>) -> Option<String> {
+    head.header("last-event-id").filter(|id| !id.is_empty())
+}
+
+pub(super) fn given_position(head: &Head<'_>) -> Option<String> {
+    head.query("position").filter(|given| !given.is_empty()).map(Cow::into_owned)
+}
+
+/// How many of the newest messages a first connection asks for.
+pub(super) fn last(head: &Head<'_>) -> Result<Option<Begin>, Refusal> {
     let Some(last) = head.query("last") else { return Ok(None) };
     let last = number(&last, 0, limits::LAST_MAX)
         .ok_or_else(|| Refusal::new(Code::InvalidField, format!("last: 0 to {}", limits::LAST_MAX)))?;

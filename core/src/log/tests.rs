@@ -179,6 +179,15 @@ impl Store for Heads {
     fn remembered_epoch(&mut self) -> Option<Epoch> {
         None
     }
+    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
+        Ok(Vec::new())
+    }
+    fn follow(&mut self, _hub: &str, _epoch: Epoch) -> Result<(), StoreError> {
+        Err(StoreError::Failed)
+    }
+    fn unfollow(&mut self, _hub: &str) -> Result<(), StoreError> {
+        Err(StoreError::Failed)
+    }
 }
 
 #[test]

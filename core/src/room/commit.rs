@@ -83,6 +83,7 @@ impl Room {
         if result.is_err() {
             // What the index says may not be there: it is read again.
             self.log = None;
+            self.followers = None;
         }
         let waiting = core::mem::take(&mut self.pending);
         self.pending_bytes = 0;
@@ -190,6 +191,7 @@ impl Room {
                 return;
             }
         };
+        self.keep_for_followers(before, &chunk.messages, store);
         let place = |at: usize| before.epoch.at(before.seq + 1 + at as u64);
         for (nth, twin) in &chunk.repetitions {
             settle(*nth, Outcome::Stored { position: place(*twin), duplicate: true });
@@ -199,6 +201,7 @@ impl Room {
             self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;
             out.push(Output::Broadcast { position: place(at), message, except });
         }
+        self.deliver_all(turn, store, out);
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
             self.unlooked_bytes = 0;
             out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX });

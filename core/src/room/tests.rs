@@ -72,6 +72,15 @@ impl Store for FailingAt {
     fn remembered_epoch(&mut self) -> Option<Epoch> {
         None
     }
+    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
+        self.rows.followers()
+    }
+    fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError> {
+        self.rows.follow(hub, epoch)
+    }
+    fn unfollow(&mut self, hub: &str) -> Result<(), StoreError> {
+        self.rows.unfollow(hub)
+    }
 }
 
 #[test]
@@ -191,9 +200,16 @@ fn connect() -> Connect {
 
 #[test]
 fn a_full_object_refuses() {
-    let input = Input::Connect { connect: connect(), connection: "c".into(), sockets: limits::SOCKETS_MAX };
-    let outputs = handle(&mut room(Rule::default()), &mut MemoryStore::default(), input);
-    assert!(matches!(outputs.as_slice(), [Output::Refuse(refusal)] if refusal.code == Code::Overloaded), "{outputs:?}");
+    for (connections, sockets) in [(limits::ROOM_SOCKETS_DEFAULT, limits::ROOM_SOCKETS_DEFAULT), (0, 0), (3, 4)] {
+        let rule = Rule { connections, ..Rule::default() };
+        let connecting = |sockets| Input::Connect { connect: connect(), connection: "c".into(), sockets };
+        let outputs = handle(&mut room(rule.clone()), &mut MemoryStore::default(), connecting(sockets));
+        assert!(matches!(outputs.as_slice(), [Output::Refuse(refusal)] if refusal.code == Code::Full), "{outputs:?}");
+        if connections > 0 {
+            let outputs = handle(&mut room(rule), &mut MemoryStore::default(), connecting(connections - 1));
+            assert!(matches!(outputs.first(), Some(Output::Accept(_))), "{outputs:?}");
+        }
+    }
 }
 
 fn session(expires_at: Option<u64>) -> Session {

@@ -271,7 +271,8 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
         }
         Output::Pump => queue.push_back(Next::Pump),
         // Nothing is ever unsent here.
-        Output::CloseSlow { .. } => {}
+        // Nobody is slow here, and nobody follows.
+        Output::CloseSlow { .. } | Output::Deliver { .. } => {}
         Output::Close { of, code, .. } => {
             if let Some((socket, format)) = home.socket(&of).filter(|(socket, _)| socket.open) {
                 socket.open = false;
@@ -289,6 +290,7 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
         Output::WakeAt(at) => home.alarm = Some(at),
         Output::Forget => {
             home.store.rows.clear();
+            home.store.followers.clear();
             home.alarm = None;
         }
     }

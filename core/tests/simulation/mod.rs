@@ -14,7 +14,6 @@
     reason = "a simulation that is wrong has to stop"
 )]
 
-mod ledger;
 mod people;
 mod stage;
 mod world;

@@ -1,7 +1,7 @@
 //! Readers and publishers, with what they remember. They know the protocol only.
 
 use super::Tally;
-use super::ledger::Ledger;
+use crate::ledger::Ledger;
 use dormouse_core::frame::Frame;
 use dormouse_core::position::Position;
 use serde_json::Value;

@@ -100,6 +100,7 @@ impl World {
             Output::WakeAt(at) => self.alarm = Some(at),
             Output::Forget => {
                 self.store.rows.clear();
+                self.store.followers.clear();
                 self.disk.clear();
                 self.alarm = None;
             }
@@ -119,7 +120,8 @@ impl World {
                     self.gate_or_release(Output::Send { to: to.clone(), frame: frame.clone() })?;
                 }
             }
-            Output::Pump | Output::CloseSlow { .. } | Output::Refuse(_) => {}
+            // Nobody follows here.
+            Output::Deliver { .. } | Output::Pump | Output::CloseSlow { .. } | Output::Refuse(_) => {}
             output @ (Output::Send { .. } | Output::Answer { .. } | Output::Close { .. }) => {
                 self.gate_or_release(output)?;
             }

@@ -1,9 +1,9 @@
 //! The simulation itself: a room, its disk, its gate, and the network.
 
 use super::Tally;
-use super::ledger::Ledger;
 use super::people::{Publisher, Reader};
 use super::stage::wake;
+use crate::ledger::Ledger;
 use dormouse_core::call::{Begin, Connect, Outcome, VERSION};
 use dormouse_core::config::{History, Rule};
 use dormouse_core::frame::Frame;

@@ -38,7 +38,6 @@ const missing = [
   "/channels/lobby/Messages",
   "/channels/lobby/message",
   "/channels//messages/x",
-  "/connect",
   "/messages",
   "/apps/1/events",
   "/app/open-key",
@@ -106,7 +105,6 @@ const upgrades = [
   ["/rooms", "4404 not_found"],
   ["/rooms/lobby/x", "4404 not_found"],
   ["//rooms/lobby", "4404 not_found"],
-  ["/connect", "4404 not_found"],
   ["/publish", "4405 method_not_allowed"],
   ["/publish/lobby", "4405 method_not_allowed"],
 ];

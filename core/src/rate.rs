@@ -4,7 +4,7 @@ use crate::limits;
 use std::collections::HashMap;
 
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     per_second: u32,
     buckets: HashMap<String, Bucket>,
 }
@@ -18,12 +18,12 @@ struct Bucket {
 }
 
 impl Buckets {
-    pub(super) fn new(per_second: u32) -> Self {
+    pub(crate) fn new(per_second: u32) -> Self {
         Self { per_second, buckets: HashMap::new() }
     }
 
     /// Takes one frame's worth; `Err` says how many in a row were refused.
-    pub(super) fn take(&mut self, connection: &str, now: u64) -> Result<(), u32> {
+    pub(crate) fn take(&mut self, connection: &str, now: u64) -> Result<(), u32> {
         let full = u64::from(self.per_second) * 2 * 1000;
         if !self.buckets.contains_key(connection) {
             if self.buckets.len() >= limits::SOCKETS_MAX {
@@ -44,7 +44,7 @@ impl Buckets {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, connection: &str) {
+    pub(crate) fn remove(&mut self, connection: &str) {
         self.buckets.remove(connection);
     }
 }

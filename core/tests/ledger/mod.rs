@@ -1,11 +1,17 @@
 //! What is on the disk, as an outside observer writes it down: the truth that everything else is compared with.
 
+#![allow(
+    clippy::unwrap_used,
+    dead_code,
+    reason = "a simulation that is wrong has to stop; one of them asks more than the other"
+)]
+
 use dormouse_core::position::{Epoch, Position};
 use std::collections::HashMap;
 
 /// Bodies by place; ids by epoch.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     stored: HashMap<Epoch, Vec<String>>,
     ids: HashMap<(Epoch, String), u64>,
     /// Written, but not on the disk yet.
@@ -13,12 +19,12 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn write(&mut self, position: Position, body: String, id: Option<String>) {
+    pub(crate) fn write(&mut self, position: Position, body: String, id: Option<String>) {
         self.unflushed.push((position, body, id));
     }
 
     /// Everything written is on the disk now.
-    pub(super) fn flush(&mut self) -> Result<u64, String> {
+    pub(crate) fn flush(&mut self) -> Result<u64, String> {
         let written = std::mem::take(&mut self.unflushed);
         let count = written.len() as u64;
         for (position, body, id) in written {
@@ -36,16 +42,16 @@ impl Ledger {
         Ok(count)
     }
 
-    pub(super) fn has_unflushed(&self) -> bool {
+    pub(crate) fn has_unflushed(&self) -> bool {
         !self.unflushed.is_empty()
     }
 
     /// What was not on the disk is lost.
-    pub(super) fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.unflushed.clear();
     }
 
-    pub(super) fn expect(&self, position: Position, body: &str) -> Result<(), String> {
+    pub(crate) fn expect(&self, position: Position, body: &str) -> Result<(), String> {
         let bodies = self.stored.get(&position.epoch);
         let at = usize::try_from(position.seq).unwrap() - 1;
         match bodies.and_then(|bodies| bodies.get(at)) {
@@ -55,7 +61,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn last(&self, epoch: Epoch) -> u64 {
+    pub(crate) fn last(&self, epoch: Epoch) -> u64 {
         self.stored.get(&epoch).map_or(0, |bodies| bodies.len() as u64)
     }
 }

@@ -1,0 +1,293 @@
+//! The home of sockets that want many channels: what it decides on every event.
+//!
+//! The driver's contract is that of [`crate::room`]: one [`Input`] at a time, every [`Output`] in order, no waiting in between. A Hub is a function of its
+//! sockets' attachments: after [`Hub::wake`] the driver gives every attachment to [`Hub::restore`], then calls [`Hub::restored`] once, and nobody can tell.
+
+mod calls;
+mod catch_up;
+mod channel;
+mod deliver;
+mod event;
+mod publish;
+mod session;
+mod subscribe;
+mod voice;
+
+pub use event::{HubConnect, Input, Output, Want};
+pub use session::{HubSession, Stage, Subscription};
+
+use crate::channel::ChannelName;
+use crate::config::App;
+use crate::frame::Frame;
+use crate::frame::many::{Ask, Tell};
+use crate::limits;
+use crate::rate::Buckets;
+use crate::refusal::{Code, Refusal};
+use crate::room::Turn;
+use calls::Calls;
+use channel::Channel;
+use std::collections::{BTreeMap, HashMap};
+
+/// A socket while the Hub is awake: a small number, used again when the socket has gone. The driver keeps the socket of each.
+pub type Slot = u32;
+
+/// A Hub.
+#[derive(Debug)]
+pub struct Hub {
+    app: App,
+    /// By slot.
+    sessions: Vec<Option<HubSession>>,
+    free: Vec<Slot>,
+    channels: HashMap<ChannelName, Channel>,
+    calls: Calls,
+    /// How often connections may speak, and how often they may publish, by the rate that a rule allows.
+    frames: Buckets,
+    publishes: BTreeMap<u32, Buckets>,
+    /// Bytes sent to sockets since the last look for slow ones.
+    unlooked_bytes: usize,
+    /// When the alarm will ring.
+    armed: Option<u64>,
+    /// When it is, and the last of its decisions to follow or not.
+    now: u64,
+    decided: u64,
+}
+
+impl Hub {
+    /// A Hub that has just been woken, or made.
+    #[must_use]
+    pub fn wake(app: App) -> Self {
+        Self {
+            app,
+            sessions: Vec::new(),
+            free: Vec::new(),
+            channels: HashMap::new(),
+            calls: Calls::default(),
+            frames: Buckets::new(limits::HUB_FRAME_RATE),
+            publishes: BTreeMap::new(),
+            unlooked_bytes: 0,
+            armed: None,
+            now: 0,
+            decided: 0,
+        }
+    }
+
+    /// Learns when the object's alarm will ring.
+    pub fn armed(&mut self, armed: Option<u64>) {
+        self.armed = armed;
+    }
+
+    /// Takes up a socket after waking.
+    pub fn restore(&mut self, session: HubSession) -> Slot {
+        let slot = self.place(session);
+        let Some(session) = self.sessions.get(slot as usize).and_then(Option::as_ref) else { return slot };
+        for Subscription { channel, stage, .. } in &session.subscriptions {
+            let channel = self.channels.entry(channel.clone()).or_default();
+            match *stage {
+                Stage::Joining(_) | Stage::Behind(_) => channel.waiting.push(slot),
+                Stage::Live(position) => {
+                    channel.live.push((slot, session.format));
+                    // All are of one epoch: when it changes, every attachment is written.
+                    if channel.have.is_none_or(|have| have.seq < position.seq) {
+                        channel.have = Some(position);
+                        let newest = channel.live.len() - 1;
+                        channel.live.swap(0, newest);
+                    }
+                }
+            }
+        }
+        slot
+    }
+
+    /// All sockets have been taken up: what a crash of the isolate interrupted goes on.
+    pub fn restored(&mut self, turn: Turn, out: &mut Vec<Output>) {
+        self.now = turn.now;
+        let is_unfinished = |channel: &Channel| !channel.waiting.is_empty();
+        let unfinished = self.channels.iter().filter(|(_, channel)| is_unfinished(channel));
+        let mut unfinished: Vec<ChannelName> = unfinished.map(|(name, _)| name.clone()).collect();
+        unfinished.sort_unstable();
+        for channel in unfinished {
+            self.advance_all(&channel, out);
+        }
+        self.calls.start(out);
+    }
+
+    /// Decides. Everything that shall be done is appended to `out`.
+    pub fn handle(&mut self, input: Input, turn: Turn, out: &mut Vec<Output>) {
+        self.now = turn.now;
+        match input {
+            Input::Connect { connect, connection } => self.connect(connect, connection, turn, out),
+            Input::Frame { slot, frame } => self.hear(slot, frame, turn, out),
+            Input::FrameTooLong { slot } => self.dismiss_too_large(slot, limits::FRAME_BYTES_MAX, out),
+            Input::Left { slot } => self.left(slot, out),
+            Input::Deliver { ticket, delivery } => {
+                let receipt = self.deliver(&delivery, out);
+                out.push(Output::Receipt { ticket, receipt });
+            }
+            Input::Followed { channel, at, result } => {
+                self.calls.ended();
+                self.followed(&channel, at, result, out);
+            }
+            Input::Missed { channel, from, result } => {
+                self.calls.ended();
+                self.missed(&channel, from, &result, out);
+            }
+            Input::Published { channel, result } => {
+                self.calls.ended();
+                self.published(&channel, &result, out);
+            }
+            Input::Alarm => self.alarm(turn, out),
+        }
+        if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
+            self.unlooked_bytes = 0;
+            out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX });
+        }
+        self.calls.start(out);
+    }
+
+    fn connect(&mut self, connect: HubConnect, connection: String, turn: Turn, out: &mut Vec<Output>) {
+        let open = self.sessions.len() - self.free.len();
+        if open >= self.app.hub_connections {
+            let refusal = Refusal::new(Code::Full, "this hub has as many connections as it can hold");
+            return out.push(Output::Refuse(refusal));
+        }
+        let session = HubSession {
+            connection,
+            format: connect.format,
+            user: connect.user,
+            expires_at: connect.expires_at,
+            grants: connect.grants,
+            subscriptions: connect.wants.iter().map(Subscription::wanted).collect(),
+        };
+        if let Err(refusal) = session.check_size() {
+            return out.push(Output::Refuse(refusal));
+        }
+        let slot = self.place(session.clone());
+        let welcome = session.format.is_many().then(|| session.connection.clone());
+        let expires_at = session.expires_at;
+        out.push(Output::Accept { slot, session });
+        if let Some(connection) = welcome {
+            self.tell(slot, &Tell::Welcome { connection: &connection }, out);
+        }
+        if let Some(at) = expires_at {
+            self.wake_at(at, out);
+        }
+        for want in connect.wants {
+            self.join(slot, &want.channel, out);
+        }
+        if open == 0 {
+            self.wake_at(turn.now + limits::HUB_REVIEW_MS, out);
+        }
+    }
+
+    fn hear(&mut self, slot: Slot, frame: Frame, turn: Turn, out: &mut Vec<Output>) {
+        let Some(session) = self.session(slot) else { return };
+        let (format, connection) = (session.format, session.connection.clone());
+        if format.is_stream() {
+            return;
+        }
+        if !format.is_many() {
+            return self.hear_of_one(slot, frame, turn, out);
+        }
+        if let Err(strikes) = self.frames.take(&connection, turn.now) {
+            return self.too_often(slot, strikes, limits::HUB_FRAME_RATE, out);
+        }
+        let ask = match frame {
+            Frame::Text(text) => crate::frame::many::parse(&text),
+            Frame::Binary(_) => Err(crate::speech::no_binary()),
+        };
+        match ask {
+            Ok(Ask::Subscribe { channel, from, token }) => {
+                if let Err(refusal) = self.subscribe(slot, &channel, from, token.as_deref(), turn, out) {
+                    self.object(slot, Some(&channel), None, &refusal, out);
+                }
+            }
+            Ok(Ask::Unsubscribe(channel)) => self.unsubscribe(slot, &channel, out),
+            Ok(Ask::Publish { channel, message }) => self.publish(slot, &channel, message, turn, out),
+            Ok(Ask::History { channel, from }) => self.history(slot, &channel, from, out),
+            Err(refusal) => self.object(slot, None, None, &refusal, out),
+        }
+    }
+
+    fn alarm(&mut self, turn: Turn, out: &mut Vec<Output>) {
+        self.armed = None;
+        let mut due: Vec<u64> = Vec::new();
+        for slot in 0..Slot::try_from(self.sessions.len()).unwrap_or(Slot::MAX) {
+            match self.session(slot).and_then(|session| session.expires_at) {
+                Some(at) if at <= turn.now => {
+                    let refusal = Refusal::new(Code::Expired, "the token has expired: come back with a new one");
+                    self.dismiss(slot, refusal.code.close_code(), &refusal, out);
+                }
+                at => due.extend(at),
+            }
+        }
+        due.extend(self.drop_deserted(turn, out));
+        if self.sessions.len() > self.free.len() {
+            due.push(turn.now + limits::HUB_REVIEW_MS);
+            self.review(out);
+        }
+        if let Some(at) = due.into_iter().min() {
+            // Whatever the reason, an object is woken once a second at most.
+            self.wake_at(at.max(turn.now + 1000), out);
+        }
+    }
+
+    /// A number for a decision to follow, or to follow no longer: later ones have greater ones, also after a sleep.
+    fn decide(&mut self) -> u64 {
+        self.decided = (self.decided + 1).max(self.now.saturating_mul(1000));
+        self.decided
+    }
+
+    /// Puts a session into a slot.
+    fn place(&mut self, session: HubSession) -> Slot {
+        let Some(slot) = self.free.pop() else {
+            self.sessions.push(Some(session));
+            return Slot::try_from(self.sessions.len() - 1).unwrap_or(Slot::MAX);
+        };
+        if let Some(place) = self.sessions.get_mut(slot as usize) {
+            *place = Some(session);
+        }
+        slot
+    }
+
+    fn session(&self, slot: Slot) -> Option<&HubSession> {
+        self.sessions.get(slot as usize).and_then(Option::as_ref)
+    }
+
+    fn session_mut(&mut self, slot: Slot) -> Option<&mut HubSession> {
+        self.sessions.get_mut(slot as usize).and_then(Option::as_mut)
+    }
+
+    /// Whether the slot is still that connection's.
+    fn is(&self, slot: Slot, connection: &str) -> bool {
+        self.session(slot).is_some_and(|session| session.connection == connection)
+    }
+
+    /// Sets how far a subscription is, in memory; whether it is there.
+    fn set_stage(&mut self, slot: Slot, channel: &ChannelName, stage: Stage) -> bool {
+        let subscription = self.session_mut(slot).and_then(|session| session.subscription_mut(channel));
+        match subscription {
+            Some(subscription) => {
+                subscription.stage = stage;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn remember(&self, slot: Slot, out: &mut Vec<Output>) {
+        if let Some(session) = self.session(slot) {
+            out.push(Output::Remember { slot, session: session.clone() });
+        }
+    }
+
+    /// Sets the alarm, unless it rings earlier anyway: one row written.
+    fn wake_at(&mut self, at: u64, out: &mut Vec<Output>) {
+        if self.armed.is_none_or(|armed| at < armed) {
+            self.armed = Some(at);
+            out.push(Output::WakeAt(at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

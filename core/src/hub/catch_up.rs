@@ -1,0 +1,160 @@
+//! Bringing a subscription to where the Hub is: what it missed is asked of the Room, once for all who are at the same place.
+
+use super::channel::Reader;
+use super::{Hub, Output, Slot, Stage};
+use crate::call::Begin;
+use crate::channel::ChannelName;
+use crate::frame::Frame;
+use crate::frame::many::Tell;
+use crate::limits;
+use crate::link::Delivery;
+use crate::position::Position;
+use crate::refusal::{Code, Refusal};
+use crate::session::Format;
+use std::collections::hash_map::Entry;
+
+impl Hub {
+    /// Asks the Room, unless the same is being asked already: after a deploy a thousand readers come back to the same place.
+    pub(super) fn ask(&mut self, channel: &ChannelName, from: Begin, reader: Reader) {
+        let Some(known) = self.channels.get_mut(channel) else { return };
+        match known.asked.entry(from) {
+            Entry::Occupied(mut readers) => {
+                let twice = |other: &Reader| match (other, &reader) {
+                    (Reader::Subscription(one), Reader::Subscription(other)) => one == other,
+                    _ => false,
+                };
+                if !readers.get().iter().any(twice) {
+                    readers.get_mut().push(reader);
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(vec![reader]);
+                self.calls.add(Output::Missed { channel: channel.clone(), from });
+            }
+        }
+    }
+
+    /// A client asks for older messages of a channel that it has.
+    pub(super) fn history(&mut self, slot: Slot, channel: &ChannelName, from: Begin, out: &mut Vec<Output>) {
+        let Some(session) = self.session(slot) else { return };
+        if session.subscription(channel).is_none() {
+            let refusal = Refusal::new(Code::InvalidField, "history is for channels that this connection has");
+            return self.object(slot, Some(channel), None, &refusal, out);
+        }
+        let connection = session.connection.clone();
+        self.ask(channel, from, Reader::History(slot, connection));
+    }
+
+    /// What the Room has from there on.
+    pub(super) fn missed(
+        &mut self,
+        channel: &ChannelName,
+        from: Begin,
+        result: &Result<Delivery, Refusal>,
+        out: &mut Vec<Output>,
+    ) {
+        let readers = self.channels.get_mut(channel).and_then(|known| known.asked.remove(&from)).unwrap_or_default();
+        let mut batch = Batch { frames: Vec::new() };
+        for reader in readers {
+            match (reader, result) {
+                (Reader::Subscription(slot), Ok(delivery)) => {
+                    self.caught_up(slot, channel, from, delivery, &mut batch, out);
+                }
+                (Reader::Subscription(slot), Err(refusal)) => self.fail(slot, channel, refusal, out),
+                (Reader::History(slot, connection), result) if self.is(slot, &connection) => match result {
+                    Ok(delivery) => {
+                        let frames = Self::frames(channel, Format::Many, delivery.placed());
+                        let messages: Vec<Frame> = frames.into_iter().map(|(_, frame)| frame).collect();
+                        let position = delivery.position();
+                        self.tell(slot, &Tell::History { channel, position, messages: &messages }, out);
+                    }
+                    Err(refusal) => self.object(slot, Some(channel), None, refusal, out),
+                },
+                (Reader::History(..), _) => {}
+            }
+        }
+    }
+
+    /// One more batch for a subscription. It goes no further than the Hub is: what is beyond will be delivered to all, this one included.
+    fn caught_up(
+        &mut self,
+        slot: Slot,
+        channel: &ChannelName,
+        from: Begin,
+        delivery: &Delivery,
+        batch: &mut Batch,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(have) = self.channels.get(channel).and_then(|known| known.have) else { return };
+        let Some(session) = self.session(slot) else { return };
+        let (format, stage) = (session.format, session.subscription(channel).map(|one| one.stage));
+        let joining = match stage {
+            Some(Stage::Joining(Some(begin))) if begin == from => true,
+            Some(Stage::Behind(position)) if Begin::After(position) == from => false,
+            _ => return,
+        };
+        if delivery.after.epoch != have.epoch {
+            // The log was lost, and this Hub has not heard of it yet.
+            return self.start_anew(channel, have, out);
+        }
+        // A first connection may begin where the Hub is not yet: then it begins where the Hub is.
+        let start = match from {
+            Begin::Last(_) if delivery.after.seq > have.seq => have,
+            _ => delivery.after,
+        };
+        if joining {
+            let (position, resumed) = match from {
+                Begin::After(position) => (position, Some(delivery.gap.is_none())),
+                Begin::Last(_) => (start, None),
+            };
+            self.welcome(slot, channel, position, resumed, out);
+        }
+        if let Some(gap) = delivery.gap {
+            self.tell_gap(&[slot], format, channel, gap, out);
+        }
+        let frames = batch.of(channel, format, delivery, have.seq);
+        let end = frames.last().map_or(start, |(position, _)| *position);
+        for (_, message) in delivery.placed().take(frames.len()) {
+            self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;
+        }
+        self.send_all(&[slot], format, channel, frames, out);
+        self.goes_on(slot, channel, from, end, have, out);
+    }
+
+    fn goes_on(
+        &mut self,
+        slot: Slot,
+        channel: &ChannelName,
+        from: Begin,
+        end: Position,
+        have: Position,
+        out: &mut Vec<Output>,
+    ) {
+        if end == have {
+            return self.go_live(slot, channel, have, out);
+        }
+        if end.seq < have.seq && Begin::After(end) == from {
+            let refusal = Refusal::new(Code::Internal, "the channel could not say what was missed: come back");
+            return self.fail(slot, channel, &refusal, out);
+        }
+        self.set_stage(slot, channel, Stage::Behind(end));
+        self.remember(slot, out);
+        self.advance(slot, channel, out);
+    }
+}
+
+/// The frames of one batch, made once for each format.
+struct Batch {
+    frames: Vec<(Format, Vec<(Position, Frame)>)>,
+}
+
+impl Batch {
+    fn of(&mut self, channel: &ChannelName, format: Format, delivery: &Delivery, until: u64) -> &[(Position, Frame)] {
+        let at = self.frames.iter().position(|(other, _)| *other == format).unwrap_or_else(|| {
+            let wanted = delivery.placed().take_while(|(position, _)| position.seq <= until);
+            self.frames.push((format, Hub::frames(channel, format, wanted)));
+            self.frames.len() - 1
+        });
+        self.frames.get(at).map(|(_, frames)| frames.as_slice()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,67 @@
+//! What Rooms bring.
+
+use super::{Hub, Output, Stage};
+use crate::channel::ChannelName;
+use crate::frame::Gap;
+use crate::limits;
+use crate::link::{Delivery, Receipt};
+use crate::message::Message;
+use crate::position::Position;
+
+impl Hub {
+    /// Takes messages, drops what is known, and says what the Hub has then. No request, no row; one attachment is written, whatever the number of sockets.
+    pub(super) fn deliver(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> Receipt {
+        let channel = &delivery.channel;
+        let Some(known) = self.channels.get_mut(channel) else { return Receipt { wanted: false, have: None } };
+        let have = match known.have {
+            // The answer to the call that follows is still on its way. This delivery does not stand for it: the call may fail yet.
+            None => return Receipt { wanted: true, have: None },
+            Some(have) if have.epoch != delivery.after.epoch => {
+                self.start_anew(channel, have, out);
+                return Receipt { wanted: true, have: None };
+            }
+            Some(have) if have.seq < delivery.after.seq => {
+                let Some(gap) = delivery.gap else { return Receipt { wanted: true, have: Some(have) } };
+                let gap = Gap { after: have, position: delivery.after, reason: gap.reason };
+                for (format, slots) in known.audience() {
+                    self.tell_gap(&slots, format, channel, gap, out);
+                }
+                delivery.after
+            }
+            Some(have) => have,
+        };
+        let new: Vec<(Position, &Message)> =
+            delivery.placed().filter(|(position, _)| position.seq > have.seq).collect();
+        self.broadcast(channel, &new, out);
+        let end = new.last().map_or(have, |(position, _)| *position);
+        self.has(channel, end, out);
+        Receipt { wanted: true, have: Some(end) }
+    }
+
+    /// One frame for each message and format, for all who are live.
+    fn broadcast(&mut self, channel: &ChannelName, messages: &[(Position, &Message)], out: &mut Vec<Output>) {
+        let Some(known) = self.channels.get(channel) else { return };
+        for (format, slots) in known.audience() {
+            let frames = Self::frames(channel, format, messages.iter().copied());
+            self.send_all(&slots, format, channel, &frames, out);
+        }
+        for (_, message) in messages {
+            self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;
+        }
+    }
+
+    /// The Hub has everything up to there. One socket's attachment keeps it, and who waited for it goes on.
+    fn has(&mut self, channel: &ChannelName, end: Position, out: &mut Vec<Output>) {
+        let Some(known) = self.channels.get_mut(channel) else { return };
+        if known.have == Some(end) && known.waiting.is_empty() {
+            return;
+        }
+        known.have = Some(end);
+        if let Some((keeper, _)) = known.live.first().copied()
+            && self.set_stage(keeper, channel, Stage::Live(end))
+        {
+            self.remember(keeper, out);
+        }
+        self.advance_all(channel, out);
+    }
+}

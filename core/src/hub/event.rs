@@ -1,0 +1,190 @@
+//! What happens to a Hub, and what it answers.
+
+use super::{HubSession, Slot};
+use crate::call::{Begin, Outcome};
+use crate::channel::ChannelName;
+use crate::frame::Frame;
+use crate::link::{Delivery, Receipt};
+use crate::message::NewMessage;
+use crate::position::Position;
+use crate::refusal::Refusal;
+use crate::session::Format;
+use crate::token::Grants;
+use serde::{Deserialize, Serialize};
+use std::rc::Rc;
+
+/// A client whom the Worker has let in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HubConnect {
+    /// [`crate::call::VERSION`].
+    pub version: u32,
+    /// How it is spoken to.
+    pub format: Format,
+    /// The token's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// When the token expires, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// What the token grants.
+    #[serde(default, skip_serializing_if = "Grants::is_empty")]
+    pub grants: Grants,
+    /// What it wants from the beginning. For the formats of one channel exactly that channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wants: Vec<Want>,
+}
+
+/// A channel that somebody who was let in may have.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Want {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Where it begins; `None`: with what comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Begin>,
+    /// Whether it may publish.
+    #[serde(default)]
+    pub may_publish: bool,
+}
+
+/// What happens to a Hub.
+#[derive(Debug)]
+pub enum Input {
+    /// The Worker let somebody in.
+    Connect {
+        /// Who, and what it wants.
+        connect: HubConnect,
+        /// A new random id for it.
+        connection: String,
+    },
+    /// A socket sent a frame.
+    Frame {
+        /// The socket.
+        slot: Slot,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A socket sent a frame that is too long to be looked at ([`crate::limits::FRAME_BYTES_MAX`]).
+    FrameTooLong {
+        /// The socket.
+        slot: Slot,
+    },
+    /// A socket is gone; the driver forgets its slot after this event.
+    Left {
+        /// The socket.
+        slot: Slot,
+    },
+    /// A Room brings messages.
+    Deliver {
+        /// Names the call in [`Output::Receipt`].
+        ticket: u64,
+        /// The messages.
+        delivery: Delivery,
+    },
+    /// What became of [`Output::Follow`].
+    Followed {
+        /// The channel.
+        channel: ChannelName,
+        /// The call.
+        at: u64,
+        /// The channel's last position.
+        result: Result<Position, Refusal>,
+    },
+    /// What became of [`Output::Missed`].
+    Missed {
+        /// The channel.
+        channel: ChannelName,
+        /// What was asked for.
+        from: Begin,
+        /// What there is.
+        result: Result<Delivery, Refusal>,
+    },
+    /// What became of [`Output::Publish`].
+    Published {
+        /// The channel.
+        channel: ChannelName,
+        /// An outcome for each message, or why there is none.
+        result: Result<Vec<Outcome>, Refusal>,
+    },
+    /// The alarm rang.
+    Alarm,
+}
+
+/// What has to be done about it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Accept the socket that is connecting, in this slot, with this attachment. Always before anything is sent to it.
+    Accept {
+        /// Its slot.
+        slot: Slot,
+        /// Its attachment.
+        session: HubSession,
+    },
+    /// Do not accept it.
+    Refuse(Refusal),
+    /// Send frames to sockets, in order: the same values to all of them.
+    Send {
+        /// The sockets.
+        slots: Vec<Slot>,
+        /// The frames.
+        frames: Rc<[Frame]>,
+    },
+    /// Replace a socket's attachment.
+    Remember {
+        /// The socket.
+        slot: Slot,
+        /// Its attachment.
+        session: HubSession,
+    },
+    /// Close the sockets that have more unsent bytes than that.
+    CloseSlow {
+        /// Bytes.
+        unsent: u32,
+    },
+    /// Close a socket. Its [`Input::Left`] comes later, or not at all.
+    Close {
+        /// The socket.
+        slot: Slot,
+        /// The close code.
+        code: u16,
+        /// The reason, a code's name.
+        reason: &'static str,
+    },
+    /// Answer a Room.
+    Receipt {
+        /// The call.
+        ticket: u64,
+        /// What the Hub has.
+        receipt: Receipt,
+    },
+    /// Follow a channel's Room: one request, and [`Input::Followed`].
+    Follow {
+        /// The channel.
+        channel: ChannelName,
+        /// [`crate::link::Follow::at`].
+        at: u64,
+    },
+    /// Follow it no longer: one request, whose outcome does not matter.
+    Unfollow {
+        /// The channel.
+        channel: ChannelName,
+        /// [`crate::link::Follow::at`].
+        at: u64,
+    },
+    /// Ask a channel's Room for what a socket missed: one request, and [`Input::Missed`].
+    Missed {
+        /// The channel.
+        channel: ChannelName,
+        /// From where on.
+        from: Begin,
+    },
+    /// Publish into a channel: one request, and [`Input::Published`].
+    Publish {
+        /// The channel.
+        channel: ChannelName,
+        /// The messages, in order.
+        messages: Vec<NewMessage>,
+    },
+    /// Set the alarm, in milliseconds since 1970.
+    WakeAt(u64),
+}

@@ -1,0 +1,104 @@
+//! What a Hub remembers of a connection, in the socket's attachment.
+
+use crate::call::Begin;
+use crate::channel::ChannelName;
+use crate::limits;
+use crate::position::Position;
+use crate::refusal::{Code, Refusal};
+use crate::session::Format;
+use crate::token::Grants;
+use serde::{Deserialize, Serialize};
+
+/// A connection of a Hub. As JSON with short names, at most [`limits::ATTACHMENT_BYTES`]; fields of a newer version are ignored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HubSession {
+    /// The connection's id, random, given at accept.
+    #[serde(rename = "c")]
+    pub connection: String,
+    /// How it is spoken to.
+    #[serde(rename = "f")]
+    pub format: Format,
+    /// The token's user.
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<String>,
+    /// When its token expires, in milliseconds.
+    #[serde(rename = "x", skip_serializing_if = "Option::is_none", default)]
+    pub expires_at: Option<u64>,
+    /// What its token grants.
+    #[serde(rename = "g", skip_serializing_if = "Grants::is_empty", default)]
+    pub grants: Grants,
+    /// The channels that it wants, in the order in which it asked.
+    #[serde(rename = "s", skip_serializing_if = "Vec::is_empty", default)]
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// A channel that a connection wants.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The channel.
+    #[serde(rename = "c")]
+    pub channel: ChannelName,
+    /// Whether the connection may publish into it.
+    #[serde(rename = "p", skip_serializing_if = "core::ops::Not::not", default)]
+    pub may_publish: bool,
+    /// How far it is.
+    #[serde(rename = "a")]
+    pub stage: Stage,
+}
+
+/// How far a subscription is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Stage {
+    /// It has not been answered: it waits for the channel's home, or for the first batch of what it missed.
+    #[serde(rename = "j")]
+    Joining(Option<Begin>),
+    /// It is replayed to, and has everything up to this position.
+    #[serde(rename = "b")]
+    Behind(Position),
+    /// It gets what comes. The position is one that the Hub has had; of one of the channel's sockets, its last (that is how the Hub knows it after a sleep).
+    #[serde(rename = "l")]
+    Live(Position),
+}
+
+impl Subscription {
+    pub(super) fn wanted(want: &super::Want) -> Self {
+        Self { channel: want.channel.clone(), may_publish: want.may_publish, stage: Stage::Joining(want.from) }
+    }
+}
+
+impl HubSession {
+    /// Whether it fits its attachment.
+    pub(super) fn check_size(&self) -> Result<(), Refusal> {
+        if self.subscriptions.len() > limits::SUBSCRIPTIONS_MAX {
+            let message = format!("a connection has at most {} channels", limits::SUBSCRIPTIONS_MAX);
+            return Err(Refusal::new(Code::TooLarge, message));
+        }
+        if self.encode().len() > limits::ATTACHMENT_BYTES {
+            let message = "what this connection asks for does not fit into what can be remembered of it: fewer channels, shorter names, or a token with fewer patterns";
+            return Err(Refusal::new(Code::TooLarge, message));
+        }
+        Ok(())
+    }
+
+    /// The attachment's text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads an attachment; `None` if it is not one of ours.
+    #[must_use]
+    pub fn decode(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The subscription to a channel.
+    #[must_use]
+    pub fn subscription(&self, channel: &ChannelName) -> Option<&Subscription> {
+        self.subscriptions.iter().find(|subscription| subscription.channel == *channel)
+    }
+
+    pub(super) fn subscription_mut(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel)
+    }
+}

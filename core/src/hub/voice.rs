@@ -1,0 +1,180 @@
+//! Saying things to the sockets of a Hub, and ending them.
+
+use super::{Hub, HubSession, Output, Slot, Stage};
+use crate::call::Begin;
+use crate::channel::ChannelName;
+use crate::frame::many::{Tell, tell};
+use crate::frame::{self, Frame, Gap, Say};
+use crate::limits;
+use crate::message::Message;
+use crate::position::Position;
+use crate::refusal::{CLOSE_FRAME_TOO_LARGE, Refusal};
+use crate::session::Format;
+use crate::speech;
+use std::rc::Rc;
+
+impl Hub {
+    pub(super) fn send(slot: Slot, frame: Frame, out: &mut Vec<Output>) {
+        out.push(Output::Send { slots: vec![slot], frames: Rc::new([frame]) });
+    }
+
+    /// Tells a connection of many channels something; the others have no words for it.
+    pub(super) fn tell(&self, slot: Slot, what: &Tell<'_>, out: &mut Vec<Output>) {
+        if let Some(format) = self.session(slot).map(|session| session.format).filter(|format| format.is_many()) {
+            Self::send(slot, tell(format, what), out);
+        }
+    }
+
+    /// A subscription has been answered.
+    pub(super) fn welcome(
+        &self,
+        slot: Slot,
+        channel: &ChannelName,
+        position: Position,
+        resumed: Option<bool>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(session) = self.session(slot) else { return };
+        if session.format.is_many() {
+            return self.tell(slot, &Tell::Subscribed { channel, position, resumed }, out);
+        }
+        let welcome = Say::Welcome { connection: session.connection.clone(), position, resumed };
+        if let Some(frame) = frame::say(channel, session.format, &welcome) {
+            Self::send(slot, frame, out);
+        }
+    }
+
+    pub(super) fn tell_gap(
+        &self,
+        slots: &[Slot],
+        format: Format,
+        channel: &ChannelName,
+        gap: Gap,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(frame) = frame::say(channel, format, &Say::Gap(gap)) {
+            self.send_all(slots, format, channel, &[(gap.position, frame)], out);
+        }
+    }
+
+    /// The same frames to all; but an event stream of many channels is told with each where it is in all of them.
+    pub(super) fn send_all(
+        &self,
+        slots: &[Slot],
+        format: Format,
+        channel: &ChannelName,
+        frames: &[(Position, Frame)],
+        out: &mut Vec<Output>,
+    ) {
+        if frames.is_empty() || slots.is_empty() {
+            return;
+        }
+        if format != Format::ManyStream {
+            let frames = frames.iter().map(|(_, frame)| frame.clone()).collect();
+            return out.push(Output::Send { slots: slots.to_vec(), frames });
+        }
+        for slot in slots {
+            let frames = frames.iter().map(|(position, frame)| self.with_place(*slot, channel, *position, frame));
+            out.push(Output::Send { slots: vec![*slot], frames: frames.collect() });
+        }
+    }
+
+    /// The frames of messages for a format.
+    pub(super) fn frames<'a>(
+        channel: &ChannelName,
+        format: Format,
+        messages: impl Iterator<Item = (Position, &'a Message)>,
+    ) -> Vec<(Position, Frame)> {
+        messages.map(|(position, message)| (position, frame::message(channel, format, position, message))).collect()
+    }
+
+    /// `Last-Event-ID` of a stream of many channels: where it is in each.
+    fn with_place(&self, slot: Slot, channel: &ChannelName, position: Position, frame: &Frame) -> Frame {
+        let (Frame::Text(text), Some(session)) = (frame, self.session(slot)) else { return frame.clone() };
+        let places: Vec<String> = session
+            .subscriptions
+            .iter()
+            .filter_map(|subscription| {
+                let at = if subscription.channel == *channel {
+                    Some(position)
+                } else {
+                    self.place_of(&subscription.channel, subscription.stage)
+                };
+                at.map(|at| format!("{}={at}", subscription.channel))
+            })
+            .collect();
+        Frame::Text(format!("id: {}\n{text}", places.join(",")))
+    }
+
+    fn place_of(&self, channel: &ChannelName, stage: Stage) -> Option<Position> {
+        match stage {
+            Stage::Joining(Some(Begin::After(position))) | Stage::Behind(position) => Some(position),
+            Stage::Joining(_) => None,
+            Stage::Live(_) => self.channels.get(channel).and_then(|channel| channel.have),
+        }
+    }
+
+    /// Something that a connection asked for cannot be done.
+    pub(super) fn object(
+        &self,
+        slot: Slot,
+        channel: Option<&ChannelName>,
+        id: Option<&str>,
+        refusal: &Refusal,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(session) = self.session(slot) else { return };
+        match (session.format, channel) {
+            (format, _) if format.is_many() => self.tell(slot, &Tell::Error { channel, id, refusal }, out),
+            (Format::Json, Some(channel)) => {
+                if let Some(frame) = frame::say(channel, Format::Json, &Say::Error(refusal.clone())) {
+                    Self::send(slot, frame, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A subscription ends: for a connection of one channel that is the end of it.
+    pub(super) fn fail(&mut self, slot: Slot, channel: &ChannelName, refusal: &Refusal, out: &mut Vec<Output>) {
+        let Some(session) = self.session_mut(slot) else { return };
+        if !session.format.is_many() {
+            return self.dismiss(slot, refusal.code.close_code(), refusal, out);
+        }
+        let joining = session.subscription(channel).is_some_and(|one| matches!(one.stage, Stage::Joining(_)));
+        session.subscriptions.retain(|subscription| subscription.channel != *channel);
+        self.remember(slot, out);
+        self.take_out(slot, channel, out);
+        if joining {
+            return self.object(slot, Some(channel), None, refusal, out);
+        }
+        self.tell(slot, &Tell::Unsubscribed { channel, refusal: Some(refusal) }, out);
+    }
+
+    pub(super) fn dismiss_too_large(&self, slot: Slot, most: usize, out: &mut Vec<Output>) {
+        self.dismiss(slot, CLOSE_FRAME_TOO_LARGE, &speech::too_large(most), out);
+    }
+
+    /// What came was not looked at, because so much came before.
+    pub(super) fn too_often(&self, slot: Slot, strikes: u32, most: u32, out: &mut Vec<Output>) {
+        let refusal = speech::too_often(most);
+        if strikes > limits::RATE_STRIKES_MAX {
+            return self.dismiss(slot, refusal.code.close_code(), &refusal, out);
+        }
+        let channel = self.session(slot).and_then(HubSession::only_channel).cloned();
+        self.object(slot, channel.as_ref(), None, &refusal, out);
+    }
+
+    /// The last words and the close.
+    pub(super) fn dismiss(&self, slot: Slot, code: u16, refusal: &Refusal, out: &mut Vec<Output>) {
+        let Some(session) = self.session(slot) else { return };
+        let frame = match session.only_channel() {
+            Some(channel) => frame::say(channel, session.format, &Say::Farewell(refusal.clone())),
+            None => Some(tell(session.format, &Tell::Farewell(refusal))),
+        };
+        if let Some(frame) = frame {
+            Self::send(slot, frame, out);
+        }
+        out.push(Output::Close { slot, code, reason: refusal.code.name() });
+    }
+}

@@ -1,0 +1,182 @@
+//! The link between a Room and the Hubs that follow it: what they say to each other, and how it is written. JSON, versioned, unknown fields ignored.
+//!
+//! A follower is a cursor into the channel's log. A [`Delivery`] says after which position its messages come, so the Hub sees by itself
+//! whether it has them already, or lacks something before them; its [`Receipt`] says what it has, and the Room goes on from there. Neither side
+//! writes anything for a message: the Hub's position lives in the attachment of one of its sockets, and a Room that was put to sleep takes its followers to be at the log's end until one of them says otherwise.
+
+use crate::call::{VERSION, Wire, read_wire, write_wire};
+use crate::channel::ChannelName;
+use crate::frame::Gap;
+use crate::message::{Message, NewMessage};
+use crate::position::Position;
+use crate::refusal::{Code, Refusal};
+use serde::{Deserialize, Serialize};
+
+/// The binding of the Hub class in `wrangler.toml`.
+pub const HUB_BINDING: &str = "HUB";
+/// Makes a Hub a follower of a room: `POST`, body [`Follow`], answer [`Followed`].
+pub const FOLLOW_PATH: &str = "/follow";
+/// Ends that: `POST`, body [`Follow`], answer `{}`.
+pub const UNFOLLOW_PATH: &str = "/unfollow";
+/// Reads what a socket of a Hub missed: `POST`, body [`Missed`], answer a [`Delivery`].
+pub const MISSED_PATH: &str = "/missed";
+/// Brings a Hub messages: `POST`, body [`Delivery`], answer [`Receipt`].
+pub const DELIVER_PATH: &str = "/deliver";
+
+/// The name of a Hub: an app's id and a region have no colon.
+#[must_use]
+pub fn hub_name(app: &str, region: &str, nth: u32) -> String {
+    format!("v1:{app}:{region}:{nth}")
+}
+
+/// The app's id that a Hub's name says.
+#[must_use]
+pub fn parse_hub_name(name: &str) -> Option<&str> {
+    let (app, place) = name.strip_prefix("v1:")?.split_once(':')?;
+    let (_, nth) = place.split_once(':')?;
+    nth.parse::<u32>().ok().map(|_| app)
+}
+
+/// A Hub that wants a channel's messages, or wants them no longer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Follow {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The Hub's object name.
+    pub hub: String,
+    /// The Hub's count of its own decisions, in thousandths of a millisecond since 1970 and never the same twice: a call that was overtaken by a later one changes nothing.
+    #[serde(default)]
+    pub at: u64,
+}
+
+/// From now on the Hub gets what comes after this position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Followed {
+    /// The channel's last position.
+    pub position: Position,
+}
+
+/// Where a socket of a Hub begins, or goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Missed {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Where.
+    pub from: crate::call::Begin,
+}
+
+/// Messages of a channel, in order and without a hole, each one `seq` after the one before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The position before the first of them.
+    pub after: Position,
+    /// The messages; none when the Room only asks what the Hub has.
+    pub messages: Vec<Message>,
+    /// What cannot be had before `after` (its `position` is `after`).
+    pub gap: Option<Gap>,
+}
+
+/// What a Hub answers to a [`Delivery`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whether any socket of the Hub wants the channel: if not, it follows no longer.
+    pub wanted: bool,
+    /// The last position that it has; before `after` when something is missing in between. `None`: it has not begun yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub have: Option<Position>,
+}
+
+impl Delivery {
+    /// The position of the last message, or `after`.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.after.epoch.at(self.after.seq + self.messages.len() as u64)
+    }
+
+    /// The messages with their places.
+    pub fn placed(&self) -> impl Iterator<Item = (Position, &Message)> {
+        (self.after.seq + 1..).map(|seq| self.after.epoch.at(seq)).zip(&self.messages)
+    }
+
+    /// The text of it.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let messages: Vec<String> = self.messages.iter().map(|message| write_wire(message, None, None)).collect();
+        let gap = self.gap.as_ref().and_then(|gap| serde_json::to_string(gap).ok());
+        let gap = gap.map_or_else(String::new, |gap| format!(",\"gap\":{gap}"));
+        let (channel, after, messages) = (&self.channel, self.after, messages.join(","));
+        format!(
+            "{{\"version\":{VERSION},\"channel\":\"{channel}\",\"after\":\"{after}\"{gap},\"messages\":[{messages}]}}"
+        )
+    }
+
+    /// Reads it. Also what another object sends is checked.
+    pub fn decode(text: &str) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct In<'a> {
+            channel: std::borrow::Cow<'a, str>,
+            after: Position,
+            #[serde(default)]
+            gap: Option<Gap>,
+            #[serde(borrow)]
+            messages: Vec<Wire<'a>>,
+        }
+        let read: In<'_> =
+            serde_json::from_str(text).map_err(|error| Refusal::new(Code::InvalidJson, format!("call: {error}")))?;
+        let messages: Result<Vec<NewMessage>, Refusal> = read.messages.into_iter().map(read_wire).collect();
+        Ok(Self {
+            channel: ChannelName::parse(&read.channel)?,
+            after: read.after,
+            messages: messages?.into_iter().map(|new| new.message).collect(),
+            gap: read.gap,
+        })
+    }
+}
+
+/// Reads the body of a call between objects.
+pub fn decode<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
+    serde_json::from_str(text).map_err(|error| Refusal::new(Code::InvalidJson, format!("call: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Delivery, Receipt, decode, hub_name, parse_hub_name};
+    use crate::channel::ChannelName;
+    use crate::frame::{Gap, GapReason};
+    use crate::message::{Message, Payload};
+    use crate::position::Epoch;
+
+    #[test]
+    fn a_hub_is_named_after_app_region_and_number() {
+        assert_eq!(parse_hub_name(&hub_name("1", "weur", 12)), Some("1"));
+        for name in ["", "v1:", "v1:1", "v1:1:weur", "v2:1:weur:0", "v1:1:weur:x", "v1:1:weur:0:0"] {
+            assert_eq!(parse_hub_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_reads_back_as_it_was() {
+        let at = |seq| Epoch::new(7).at(seq);
+        let delivery = Delivery {
+            channel: ChannelName::parse("a;b@c").unwrap(),
+            after: at(41),
+            messages: vec![
+                Message::new(Some("e\"".into()), Payload::Json("{ \"a\" :\t1.0e5 }".into()), Some("ä".into())),
+                Message::new(None, Payload::Text("a\u{2028}\"\n".into()), None),
+                Message::new(None, Payload::Binary((0..=255).collect()), None),
+            ],
+            gap: Some(Gap { after: at(7), position: at(41), reason: GapReason::Expired }),
+        };
+        assert_eq!(Delivery::decode(&delivery.encode()).unwrap(), delivery);
+        assert_eq!(delivery.position(), at(44));
+        assert_eq!(delivery.placed().map(|(position, _)| position.seq).collect::<Vec<_>>(), [42, 43, 44]);
+        let later = r#"{"version":9,"channel":"a","after":"000000000007:1","messages":[],"later":{}}"#;
+        assert_eq!(Delivery::decode(later).unwrap().messages, []);
+        for bad in ["", "{}", r#"{"channel":"a b","after":"000000000007:1","messages":[]}"#] {
+            assert!(Delivery::decode(bad).is_err(), "{bad}");
+        }
+        assert!(decode::<Receipt>(r#"{"wanted":false,"later":1}"#).is_ok_and(|receipt| receipt.have.is_none()));
+    }
+}

@@ -1,0 +1,224 @@
+//! Bringing messages to the Hubs that follow: one delivery at a time to each, and what came meanwhile with the next. One request each; no row is written
+//! unless a delivery fails.
+
+use super::followers::{Cursor, Encoded, Follower, Sent};
+use super::tail::Tail;
+use super::{Output, Room, Turn};
+use crate::frame::{Gap, GapReason};
+use crate::limits;
+use crate::link::{Delivery, Receipt};
+use crate::log::Start;
+use crate::message::Message;
+use crate::position::Position;
+use crate::refusal::Refusal;
+use crate::store::{Store, StoreError};
+use std::rc::Rc;
+
+impl Follower {
+    fn is_idle(&self) -> bool {
+        self.sent.is_none() && self.retry_at.is_none()
+    }
+
+    /// Learns what the Hub has. Whether that is a step forward: if not, the next delivery would be the same again.
+    fn told(&mut self, have: Position, sent: Sent, head: Position) -> bool {
+        let complete = have.epoch == sent.up_to.epoch && have.seq >= sent.up_to.seq;
+        let moved = match self.cursor {
+            Cursor::Told(before) => have.epoch != before.epoch || have.seq > before.seq,
+            Cursor::Unknown | Cursor::Assumed(_) => true,
+        };
+        let ahead = have.epoch == head.epoch && have.seq > head.seq;
+        self.cursor = Cursor::Told(if ahead { head } else { have });
+        complete || moved
+    }
+}
+
+impl Room {
+    /// Keeps what was just written for those who follow. Whose place is not known has everything before it: if not, it says so.
+    pub(super) fn keep_for_followers<S: Store>(&mut self, before: Position, messages: &[Message], store: &mut S) {
+        // Followers that cannot be read now see the hole with the next delivery.
+        let Ok(followers) = self.followers(store) else { return };
+        if followers.by_hub.is_empty() {
+            return;
+        }
+        for follower in followers.by_hub.values_mut().filter(|follower| follower.is_idle()) {
+            if follower.cursor == Cursor::Unknown {
+                follower.cursor = Cursor::Assumed(before);
+            }
+        }
+        followers.tail.push(before.seq, messages);
+    }
+
+    /// Delivers to everyone to whom nothing is on its way, and who is not waiting for another try.
+    pub(super) fn deliver_all<S: Store>(&mut self, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        let Some(followers) = self.followers.as_ref().filter(|followers| !followers.by_hub.is_empty()) else { return };
+        let idle = followers.by_hub.iter().filter(|(_, follower)| follower.is_idle());
+        let hubs: Vec<String> = idle.map(|(hub, _)| hub.clone()).collect();
+        self.wake_at(turn.now + limits::DELIVERY_LOOK_MS, out);
+        for hub in hubs {
+            self.deliver(hub, turn, store, out);
+        }
+        if let Some(followers) = &mut self.followers {
+            followers.tail.cut();
+        }
+    }
+
+    /// The next delivery to a Hub: what comes after what it has, or the question what it has. One request.
+    pub(super) fn deliver<S: Store>(&mut self, hub: String, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        let Some(cursor) = self.follower(&hub).map(|follower| follower.cursor) else { return };
+        let Ok((delivery, up_to)) = self.next_delivery(cursor, turn, store) else {
+            return self.failed(&hub, turn, out);
+        };
+        if let Some(follower) = self.follower(&hub) {
+            let ticket = turn.random;
+            follower.sent = Some(Sent { ticket, up_to });
+            follower.retry_at = None;
+            out.push(Output::Deliver { hub, ticket, delivery });
+        }
+    }
+
+    /// Its text, and the last position in it. It is read and encoded once for all who have the same.
+    fn next_delivery<S: Store>(
+        &mut self,
+        cursor: Cursor,
+        turn: Turn,
+        store: &mut S,
+    ) -> Result<(Rc<str>, Position), StoreError> {
+        let head = self.log(turn, store)?.position();
+        let cursor = match cursor {
+            Cursor::Unknown => head,
+            Cursor::Assumed(position) | Cursor::Told(position) => position,
+        };
+        let last = self.followers.as_ref().and_then(|followers| followers.encoded.as_ref());
+        if let Some(last) = last.filter(|last| last.cursor == cursor && last.head == head)
+            && let Some(text) = last.text.upgrade()
+        {
+            return Ok((text, last.up_to));
+        }
+        let delivery = self.read_delivery(cursor, turn, store)?;
+        let (text, up_to): (Rc<str>, Position) = (delivery.encode().into(), delivery.position());
+        if let Some(followers) = &mut self.followers {
+            followers.encoded = Some(Encoded { cursor, head, up_to, text: Rc::downgrade(&text) });
+        }
+        Ok((text, up_to))
+    }
+
+    /// What comes after `cursor`, from memory or from the log; what neither has any more is a gap.
+    fn read_delivery<S: Store>(&mut self, cursor: Position, turn: Turn, store: &mut S) -> Result<Delivery, StoreError> {
+        let log = self.log(turn, store)?;
+        let mut start = log.resume(cursor, turn.now);
+        let tail = self.followers.as_ref().map(|followers| &followers.tail);
+        if let Some(first) = tail.and_then(Tail::first) {
+            start = reach_back(start, cursor, first);
+        }
+        let next = start.position.seq + 1;
+        let in_memory = tail.and_then(|tail| tail.read(next, limits::DELIVERY_BYTES));
+        let messages = if let Some(messages) = in_memory {
+            messages
+        } else {
+            let read = self.log(turn, store)?.read(store, next, limits::DELIVERY_BYTES, u64::MAX)?;
+            read.into_iter().map(|(_, _, message)| message).collect()
+        };
+        Ok(Delivery { channel: self.channel.clone(), after: start.position, messages, gap: start.gap })
+    }
+
+    /// What became of a delivery. An answer that says nothing new is a failure as well: the next delivery would be the same.
+    pub(super) fn receipt<S: Store>(
+        &mut self,
+        hub: String,
+        ticket: u64,
+        result: &Result<Receipt, Refusal>,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) {
+        // Whoever has followed anew meanwhile is not what this one answers about.
+        let Some(sent) = self.follower(&hub).and_then(|follower| follower.sent.take_if(|sent| sent.ticket == ticket))
+        else {
+            return;
+        };
+        let have = match result {
+            Ok(Receipt { wanted: false, .. }) => {
+                if self.strike_out(&hub, turn, store, out).is_err() {
+                    self.failed(&hub, turn, out);
+                }
+                return;
+            }
+            // Without a position it has not begun: the answer to its `follow` is still on its way.
+            Ok(Receipt { have, .. }) => *have,
+            Err(_) => None,
+        };
+        let Some((have, head)) = have.zip(self.log(turn, store).ok().map(|log| log.position())) else {
+            return self.failed(&hub, turn, out);
+        };
+        let Some(follower) = self.follower(&hub) else { return };
+        if !follower.told(have, sent, head) {
+            return self.failed(&hub, turn, out);
+        }
+        follower.failures = 0;
+        if follower.cursor != Cursor::Told(head) {
+            self.deliver(hub, turn, store, out);
+        }
+    }
+
+    /// Tries again later. One row when the alarm has to be set.
+    fn failed(&mut self, hub: &str, turn: Turn, out: &mut Vec<Output>) {
+        let Some(follower) = self.follower(hub) else { return };
+        let pause = limits::DELIVERY_RETRY_MS << follower.failures.min(16);
+        let at = turn.now + pause.min(limits::DELIVERY_RETRY_MAX_MS);
+        follower.failures = follower.failures.saturating_add(1);
+        follower.retry_at = Some(at);
+        self.wake_at(at, out);
+    }
+
+    /// By alarm: tries again what is due, and asks those of whom it is not known that they have everything. Nothing is written for a delivery, so a
+    /// room that fell between storing and delivering finds it by this, or with the next message. When the channel is `spent`, everyone is asked: that is
+    /// how a Hub that is gone is found. Whether anybody follows, and what the alarm has to be set for.
+    pub(super) fn look_after<S: Store>(
+        &mut self,
+        spent: bool,
+        turn: Turn,
+        store: &mut S,
+        due: &mut Vec<u64>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let head = self.log(turn, store).map(|log| log.position());
+        let Ok((head, followers)) = head.and_then(|head| Ok((head, self.followers(store)?))) else {
+            // Not to be forgotten, as long as it is not known.
+            due.push(turn.now + limits::DELIVERY_RETRY_MAX_MS);
+            return true;
+        };
+        let followed = !followers.by_hub.is_empty();
+        let mut hubs = Vec::new();
+        for (hub, follower) in followers.by_hub.iter().filter(|(_, follower)| follower.sent.is_none()) {
+            match follower.retry_at {
+                Some(at) if at > turn.now => due.push(at),
+                Some(_) => hubs.push(hub.clone()),
+                None if spent || follower.cursor != Cursor::Told(head) => hubs.push(hub.clone()),
+                None => {}
+            }
+        }
+        for hub in hubs {
+            self.deliver(hub, turn, store, out);
+        }
+        followed
+    }
+
+    fn follower(&mut self, hub: &str) -> Option<&mut Follower> {
+        self.followers.as_mut()?.by_hub.get_mut(hub)
+    }
+}
+
+/// Where a follower goes on when there are messages in memory from `first` on, which the log may not have.
+fn reach_back(start: Start, cursor: Position, first: u64) -> Start {
+    let Some(gap) = start.gap.filter(|gap| gap.reason != GapReason::Ahead && first <= start.position.seq) else {
+        return start;
+    };
+    if cursor.epoch == start.position.epoch && first <= cursor.seq + 1 {
+        return Start { position: cursor, gap: None };
+    }
+    let position = start.position.epoch.at(first.saturating_sub(1));
+    Start { position, gap: Some(Gap { position, ..gap }) }
+}
+
+#[cfg(test)]
+mod tests;

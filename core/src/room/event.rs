@@ -1,0 +1,153 @@
+//! What happens to a room, and what it says has to be done about it.
+
+use crate::call::{Connect, Outcome};
+use crate::frame::Frame;
+use crate::link::Receipt;
+use crate::message::{Message, NewMessage};
+use crate::position::Position;
+use crate::refusal::Refusal;
+use crate::session::Session;
+use crate::store::StoreError;
+use std::rc::Rc;
+
+/// The circumstances of one event.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Milliseconds since 1970.
+    pub now: u64,
+    /// 64 random bits; used when an epoch begins.
+    pub random: u64,
+}
+
+/// What happens to a room.
+#[derive(Debug)]
+pub enum Input {
+    /// The Worker let somebody in.
+    Connect {
+        /// Who, and where it begins.
+        connect: Connect,
+        /// A new random id for it.
+        connection: String,
+        /// Sockets that the object holds already.
+        sockets: usize,
+    },
+    /// A socket sent a frame.
+    Frame {
+        /// Its attachment.
+        session: Session,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A socket sent a frame that is too long to be looked at ([`crate::limits::FRAME_BYTES_MAX`]).
+    FrameTooLong {
+        /// Its attachment.
+        session: Session,
+    },
+    /// The Worker publishes.
+    Publish {
+        /// Names the call in [`Output::Answer`].
+        ticket: u64,
+        /// The messages, in order.
+        messages: Vec<NewMessage>,
+    },
+    /// The disk has, or could not have, what was written before the last [`Output::Flush`].
+    Flushed(Result<(), StoreError>),
+    /// A socket that is behind can take another batch.
+    Replay {
+        /// Its attachment.
+        session: Session,
+    },
+    /// A socket is gone.
+    Left {
+        /// Its id.
+        connection: String,
+        /// Sockets that remain.
+        sockets: usize,
+    },
+    /// What became of an [`Output::Deliver`].
+    Receipt {
+        /// The Hub.
+        hub: String,
+        /// The delivery.
+        ticket: u64,
+        /// The Hub's answer, or why there is none.
+        result: Result<Receipt, Refusal>,
+    },
+    /// The alarm rang.
+    Alarm {
+        /// The attachments of all sockets.
+        sessions: Vec<Session>,
+    },
+}
+
+/// What has to be done about it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Accept the socket that is connecting, with this attachment. Always before anything is sent to it.
+    Accept(Session),
+    /// Do not accept it.
+    Refuse(Refusal),
+    /// Send a frame to one connection.
+    Send {
+        /// The connection's id.
+        to: String,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Send frames to one connection, in order. Readers who are at the same place share the frames.
+    SendAll {
+        /// The connection's id.
+        to: String,
+        /// The frames.
+        frames: Rc<[Frame]>,
+    },
+    /// Send a message to every socket that is not behind. [`super::Room::frame`] builds its frame, once per format.
+    Broadcast {
+        /// The message's place.
+        position: Position,
+        /// The message.
+        message: Message,
+        /// The connection that shall not get it.
+        except: Option<String>,
+    },
+    /// Replace a connection's attachment.
+    Remember(Session),
+    /// Give [`Input::Replay`] for every socket that is behind, as they can take it.
+    Pump,
+    /// Close the sockets that have more unsent bytes than that.
+    CloseSlow {
+        /// Bytes.
+        unsent: u32,
+    },
+    /// Close a connection.
+    Close {
+        /// The connection's id.
+        of: String,
+        /// The close code.
+        code: u16,
+        /// The reason, a code's name.
+        reason: &'static str,
+    },
+    /// Answer a publish call.
+    Answer {
+        /// The call.
+        ticket: u64,
+        /// What became of its messages.
+        outcomes: Vec<Outcome>,
+    },
+    /// Bring messages to a Hub that follows: one request, and [`Input::Receipt`].
+    Deliver {
+        /// The Hub's object name.
+        hub: String,
+        /// Names the delivery in [`Input::Receipt`].
+        ticket: u64,
+        /// The body: a [`crate::link::Delivery`] as text. Hubs that are at the same place share it.
+        delivery: Rc<str>,
+    },
+    /// Give [`Input::Flushed`] once everything written so far is on the disk.
+    Flush,
+    /// Set the alarm, in milliseconds since 1970.
+    WakeAt(u64),
+    /// Delete all storage, the alarm too.
+    Forget,
+}

@@ -1,0 +1,209 @@
+//! The Hubs that follow: who they are, and what they ask for. What they are brought is in `deliver`.
+
+use super::tail::Tail;
+use super::{Output, Room, Turn, refusal_of};
+use crate::call::Begin;
+use crate::limits;
+use crate::link::{Delivery, Follow, Followed, Missed};
+use crate::position::{Epoch, Position};
+use crate::refusal::{Code, Refusal};
+use crate::store::{Store, StoreError};
+use std::collections::BTreeMap;
+use std::rc::Weak;
+
+/// The Hubs that follow, by name. Their names are stored; everything else is a cache, since each of them says what it has.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    pub(super) by_hub: BTreeMap<String, Follower>,
+    pub(super) tail: Tail,
+    /// What was delivered last: the next Hub is often at the same place. It stays no longer than it is on its way.
+    pub(super) encoded: Option<Encoded>,
+}
+
+/// A delivery as it was sent.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    /// What the follower had, and the log's end.
+    pub(super) cursor: Position,
+    pub(super) head: Position,
+    pub(super) up_to: Position,
+    pub(super) text: Weak<str>,
+}
+
+/// A Hub that follows.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// As its row says.
+    pub(super) epoch: Epoch,
+    /// The call by which it followed ([`Follow::at`]); not known since the room woke.
+    at: Option<u64>,
+    pub(super) cursor: Cursor,
+    /// The delivery that is on its way: one at most.
+    pub(super) sent: Option<Sent>,
+    /// Deliveries that failed, in a row.
+    pub(super) failures: u32,
+    /// When the next try is due.
+    pub(super) retry_at: Option<u64>,
+}
+
+/// What a follower has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cursor {
+    /// It is not known since the room woke: taken to be the log's end.
+    Unknown,
+    /// It should have this.
+    Assumed(Position),
+    /// It said so.
+    Told(Position),
+}
+
+/// A delivery that is on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) ticket: u64,
+    pub(super) up_to: Position,
+}
+
+impl Follower {
+    fn new(epoch: Epoch, at: Option<u64>, cursor: Cursor) -> Self {
+        Self { epoch, at, cursor, sent: None, failures: 0, retry_at: None }
+    }
+}
+
+impl Room {
+    /// Makes a Hub a follower: from now on it is brought what comes after the position that is answered. One row written for one that is new, and
+    /// one when the alarm has to be set; nothing for one that follows again, or whose call was overtaken by a later one.
+    pub fn follow<S: Store>(
+        &mut self,
+        follow: &Follow,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<Followed, Refusal> {
+        if follow.hub.is_empty() || follow.hub.len() > limits::HUB_NAME_MAX {
+            return Err(Refusal::new(Code::InvalidField, "call: hub"));
+        }
+        let followed = self.enrol(follow, turn, store);
+        if followed.is_ok() {
+            // A Hub that is gone is found by asking it, and a channel without messages has no other reason to wake.
+            self.wake_at(turn.now + limits::IDLE_LOOK_MS, out);
+        }
+        self.forget_empty();
+        followed
+    }
+
+    /// What was on its way to one that follows again is of no interest any more: it may have lost everything, and begins where it is told now. One that has
+    /// ended it by a later call will say so when it is brought something.
+    fn enrol<S: Store>(&mut self, follow: &Follow, turn: Turn, store: &mut S) -> Result<Followed, Refusal> {
+        let Follow { hub, at, .. } = follow;
+        let position = self.log(turn, store).map_err(refusal_of)?.position();
+        let followers = self.followers(store).map_err(refusal_of)?;
+        let known = followers.by_hub.get(hub);
+        if known.is_some_and(|follower| follower.at > Some(*at)) {
+            return Ok(Followed { position });
+        }
+        let known = known.map(|follower| follower.epoch);
+        if known.is_none() && followers.by_hub.len() >= limits::FOLLOWERS_MAX {
+            return Err(Refusal::new(Code::Overloaded, "this channel has as many followers as it can serve"));
+        }
+        if known != Some(position.epoch) {
+            store.follow(hub, position.epoch).map_err(refusal_of)?;
+        }
+        followers.by_hub.insert(hub.clone(), Follower::new(position.epoch, Some(*at), Cursor::Assumed(position)));
+        Ok(Followed { position })
+    }
+
+    /// A Hub follows no longer. One row deleted, and one written when the alarm has to be set; nothing for one that did not follow, or whose call was
+    /// overtaken by a later one. A room that slept cannot tell, and asks the Hub: one request.
+    pub fn unfollow<S: Store>(
+        &mut self,
+        follow: &Follow,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        let removed = self.end(follow, turn, store, out).map_err(refusal_of);
+        self.forget_empty();
+        removed
+    }
+
+    fn end<S: Store>(
+        &mut self,
+        follow: &Follow,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<(), StoreError> {
+        let Some(follower) = self.followers(store)?.by_hub.get(&follow.hub) else { return Ok(()) };
+        match follower.at {
+            Some(at) if at > follow.at => {}
+            Some(_) => self.strike_out(&follow.hub, turn, store, out)?,
+            // What is on its way asks as well.
+            None if follower.sent.is_some() => {}
+            None => self.deliver(follow.hub.clone(), turn, store, out),
+        }
+        Ok(())
+    }
+
+    pub(super) fn strike_out<S: Store>(
+        &mut self,
+        hub: &str,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<(), StoreError> {
+        let followers = self.followers(store)?;
+        if !followers.by_hub.contains_key(hub) {
+            return Ok(());
+        }
+        store.unfollow(hub)?;
+        followers.by_hub.remove(hub);
+        if followers.by_hub.is_empty() {
+            followers.tail = Tail::default();
+            followers.encoded = None;
+            // It was the last: what held the channel back from being forgotten is gone.
+            let kept = self.log(turn, store).ok().and_then(|log| log.forgettable_at());
+            self.wake_at(kept.unwrap_or(turn.now + limits::ID_WINDOW_MS).max(turn.now), out);
+        }
+        Ok(())
+    }
+
+    /// Reads what a socket of a Hub missed, a batch of it; what comes after the batch is asked for again. No row written.
+    pub fn missed<S: Store>(&mut self, missed: &Missed, turn: Turn, store: &mut S) -> Result<Delivery, Refusal> {
+        let read = self.read_missed(missed.from, turn, store).map_err(refusal_of);
+        self.forget_empty();
+        read
+    }
+
+    fn read_missed<S: Store>(&mut self, from: Begin, turn: Turn, store: &mut S) -> Result<Delivery, StoreError> {
+        let channel = self.channel.clone();
+        let log = self.log(turn, store)?;
+        let (after, gap) = match from {
+            Begin::Last(n) => (log.newest(n.min(limits::LAST_MAX), turn.now), None),
+            Begin::After(after) => {
+                let start = log.resume(after, turn.now);
+                (start.position, start.gap)
+            }
+        };
+        let read = log.read(store, after.seq + 1, limits::REPLAY_BATCH_BYTES, u64::MAX)?;
+        let messages = read.into_iter().map(|(_, _, message)| message).collect();
+        Ok(Delivery { channel, after, messages, gap })
+    }
+
+    /// The followers, read when they are first needed.
+    pub(super) fn followers<S: Store>(&mut self, store: &mut S) -> Result<&mut Followers, StoreError> {
+        let followers = if let Some(followers) = self.followers.take() {
+            followers
+        } else {
+            let follower = |(hub, epoch)| (hub, Follower::new(epoch, None, Cursor::Unknown));
+            let by_hub = store.followers()?.into_iter().map(follower).collect();
+            Followers { by_hub, ..Followers::default() }
+        };
+        Ok(self.followers.insert(followers))
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(super) mod world;

@@ -1,0 +1,66 @@
+//! Weather on the link: Rooms, the Hubs that follow them, readers on the Hubs, and a network that loses, delays, repeats and reorders what they say to each other.
+//!
+//! What is checked, at every step:
+//! - what is acknowledged is stored, and what is seen is stored;
+//! - a reader's sequence of each channel has neither a hole nor a repeat, except for a gap that it was told;
+//! - nothing comes of a channel that was not asked for;
+//! - and when the weather clears, every reader has everything of its channels up to their logs' ends, whichever Hub it is on.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a simulation that is wrong has to stop"
+)]
+
+mod hub;
+mod network;
+mod reader;
+mod room;
+mod world;
+
+/// What one history had in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) steps: u64,
+    pub(crate) stored: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) seen: u64,
+    pub(crate) resumed: u64,
+    pub(crate) gaps: u64,
+    pub(crate) calls: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) lost_calls: u64,
+    pub(crate) repeated_calls: u64,
+    pub(crate) sleeps: u64,
+    pub(crate) crashes: u64,
+    pub(crate) losses: u64,
+    pub(crate) full: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.stored += other.stored;
+        self.acknowledged += other.acknowledged;
+        self.seen += other.seen;
+        self.resumed += other.resumed;
+        self.gaps += other.gaps;
+        self.calls += other.calls;
+        self.deliveries += other.deliveries;
+        self.lost_calls += other.lost_calls;
+        self.repeated_calls += other.repeated_calls;
+        self.sleeps += other.sleeps;
+        self.crashes += other.crashes;
+        self.losses += other.losses;
+        self.full += other.full;
+    }
+}
+
+/// Runs the history of a seed; `Err` says what was violated, and when.
+pub(crate) fn run(seed: u64) -> Result<Tally, String> {
+    let mut world = world::World::new(seed);
+    world.storm()?;
+    world.clear()?;
+    Ok(world.tally)
+}

@@ -1,0 +1,91 @@
+//! What is on its way between objects.
+
+use dormouse_core::call::{Begin, Outcome};
+use dormouse_core::channel::ChannelName;
+use dormouse_core::link::{Delivery, Follow, Receipt};
+use dormouse_core::message::NewMessage;
+use dormouse_core::position::Position;
+use dormouse_core::refusal::{Code, Refusal};
+
+/// A request between objects.
+#[derive(Clone)]
+pub(super) struct Call {
+    /// Who waits for the answer; `None` for one that was repeated by the network.
+    pub(super) caller: Option<Caller>,
+    pub(super) body: Body,
+}
+
+/// An object as it was when it called: one that has lost its memory since waits no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Caller {
+    pub(super) party: Party,
+    pub(super) life: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Party {
+    Room(usize),
+    Hub(usize),
+}
+
+#[derive(Clone)]
+pub(super) enum Body {
+    Follow { room: usize, follow: Follow },
+    Unfollow { room: usize, follow: Follow },
+    Missed { room: usize, from: Begin },
+    Publish { room: usize, messages: Vec<NewMessage> },
+    Deliver { hub: usize, name: String, ticket: u64, delivery: Delivery },
+}
+
+/// An answer on its way back.
+pub(super) struct Reply {
+    pub(super) caller: Caller,
+    pub(super) answer: Answer,
+}
+
+pub(super) enum Answer {
+    Followed { channel: ChannelName, at: u64, result: Result<Position, Refusal> },
+    Unfollowed,
+    Missed { channel: ChannelName, from: Begin, result: Result<Delivery, Refusal> },
+    Published { channel: ChannelName, result: Result<Vec<Outcome>, Refusal> },
+    Receipt { hub: String, ticket: u64, result: Result<Receipt, Refusal> },
+}
+
+fn lost() -> Refusal {
+    Refusal::new(Code::Overloaded, "lost")
+}
+
+impl Answer {
+    /// What the caller learns when the object falls before its answer is out.
+    pub(super) fn lost(self) -> Self {
+        match self {
+            Self::Followed { channel, at, .. } => Self::Followed { channel, at, result: Err(lost()) },
+            Self::Unfollowed => Self::Unfollowed,
+            Self::Missed { channel, from, .. } => Self::Missed { channel, from, result: Err(lost()) },
+            Self::Published { channel, .. } => Self::Published { channel, result: Err(lost()) },
+            Self::Receipt { hub, ticket, .. } => Self::Receipt { hub, ticket, result: Err(lost()) },
+        }
+    }
+}
+
+impl Body {
+    /// The answer of a call that never came through, or whose answer never did.
+    pub(super) fn lost(&self) -> Answer {
+        match self {
+            Self::Follow { room, follow } => {
+                Answer::Followed { channel: channel(*room), at: follow.at, result: Err(lost()) }
+            }
+            Self::Unfollow { .. } => Answer::Unfollowed,
+            Self::Missed { room, from } => Answer::Missed { channel: channel(*room), from: *from, result: Err(lost()) },
+            Self::Publish { room, .. } => Answer::Published { channel: channel(*room), result: Err(lost()) },
+            Self::Deliver { name, ticket, .. } => {
+                Answer::Receipt { hub: name.clone(), ticket: *ticket, result: Err(lost()) }
+            }
+        }
+    }
+}
+
+/// The channel of a room.
+pub(super) fn channel(room: usize) -> ChannelName {
+    ChannelName::parse(&format!("channel-{room}")).unwrap()
+}

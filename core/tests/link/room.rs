@@ -1,0 +1,244 @@
+//! A Room with its disk and its gate.
+
+use super::network::{Answer, Body, Call, Caller, Party, Reply, channel};
+use super::world::World;
+use dormouse_core::call::VERSION;
+use dormouse_core::config::{History, Rule};
+use dormouse_core::link::{Delivery, Missed};
+use dormouse_core::message::Payload;
+use dormouse_core::refusal::Refusal;
+use dormouse_core::room::{Input, Output, Room};
+use dormouse_core::store::MemoryStore;
+use std::collections::{BTreeMap, VecDeque};
+
+pub(super) struct RoomSide {
+    pub(super) room: Room,
+    pub(super) rule: Rule,
+    pub(super) store: MemoryStore,
+    pub(super) disk: MemoryStore,
+    pub(super) alarm: Option<u64>,
+    pub(super) life: u64,
+    /// It has asked to be told when the disk has everything.
+    flushing: bool,
+    /// What it said after a write that is not on the disk yet.
+    pub(super) gate: VecDeque<Said>,
+    /// Publishes that wait: a Hub's call, or an origin's body.
+    tickets: BTreeMap<u64, Asker>,
+}
+
+pub(super) enum Said {
+    Output(Output),
+    Reply(Reply),
+}
+
+enum Asker {
+    Hub(Option<Caller>),
+    Origin(String),
+}
+
+impl RoomSide {
+    pub(super) fn new(nth: usize, history: History) -> Self {
+        let rule = Rule { publish: true, client_rate: 1000, history, ..Rule::default() };
+        Self {
+            room: Room::wake(channel(nth), rule.clone(), None),
+            rule,
+            store: MemoryStore::default(),
+            disk: MemoryStore::default(),
+            alarm: None,
+            life: 0,
+            flushing: false,
+            gate: VecDeque::new(),
+            tickets: BTreeMap::new(),
+        }
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.flushing || self.store.rows != self.disk.rows || self.store.followers != self.disk.followers
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.is_dirty() && self.gate.is_empty()
+    }
+
+    /// Whether it has that caller's call, and its answer is not out yet.
+    pub(super) fn is_answering(&self, caller: Option<Caller>) -> bool {
+        let gated = |said: &Said| matches!(said, Said::Reply(reply) if Some(reply.caller) == caller);
+        let waiting = |asker: &Asker| matches!(asker, Asker::Hub(other) if *other == caller);
+        self.gate.iter().any(gated) || self.tickets.values().any(waiting)
+    }
+
+    fn wake(&mut self, nth: usize) {
+        self.life += 1;
+        self.flushing = false;
+        self.room = Room::wake(channel(nth), self.rule.clone(), self.alarm);
+    }
+}
+
+impl World {
+    pub(super) fn room_crashes(&mut self, nth: usize, disk_too: bool) {
+        self.tally.crashes += 1;
+        self.tally.losses += u64::from(disk_too);
+        let side = &mut self.rooms[nth];
+        if disk_too {
+            side.disk = MemoryStore::default();
+            side.alarm = None;
+        }
+        side.store = side.disk.clone();
+        for said in std::mem::take(&mut side.gate) {
+            if let Said::Reply(Reply { caller, answer }) = said {
+                self.replies.push(Reply { caller, answer: answer.lost() });
+            }
+        }
+        for asker in std::mem::take(&mut side.tickets).into_values() {
+            if let Asker::Hub(Some(caller)) = asker {
+                let answer = Answer::Published { channel: channel(nth), result: Ok(Vec::new()) }.lost();
+                self.replies.push(Reply { caller, answer });
+            }
+        }
+        side.wake(nth);
+        self.ledgers[nth].crash();
+    }
+
+    pub(super) fn room_sleeps(&mut self, nth: usize) {
+        if self.rooms[nth].is_quiet() && !self.waits(Party::Room(nth), self.rooms[nth].life) {
+            self.tally.sleeps += 1;
+            self.rooms[nth].wake(nth);
+        }
+    }
+
+    /// The disk has what was written: what was said after it goes out.
+    pub(super) fn room_flushes(&mut self, nth: usize) -> Result<(), String> {
+        if self.rooms[nth].is_quiet() {
+            return Ok(());
+        }
+        let side = &mut self.rooms[nth];
+        side.disk = side.store.clone();
+        let asked = std::mem::take(&mut side.flushing);
+        self.tally.stored += self.ledgers[nth].flush()?;
+        while let Some(said) = self.rooms[nth].gate.pop_front() {
+            self.room_says(nth, said)?;
+        }
+        if asked { self.drive_room(nth, Input::Flushed(Ok(()))) } else { Ok(()) }
+    }
+
+    pub(super) fn publishes(&mut self, nth: usize) -> Result<(), String> {
+        self.published += 1;
+        let body = format!("m{}", self.published);
+        let ticket = self.tally.steps * 4;
+        self.rooms[nth].tickets.insert(ticket, Asker::Origin(body.clone()));
+        let messages = vec![super::world::message(&body)];
+        self.drive_room(nth, Input::Publish { ticket, messages })
+    }
+
+    /// A call arrives at a room.
+    pub(super) fn room_hears(&mut self, nth: usize, call: &Call) -> Result<(), String> {
+        let turn = self.turn();
+        let mut out = Vec::new();
+        let side = &mut self.rooms[nth];
+        let answer = match &call.body {
+            Body::Follow { follow, .. } => {
+                let result = side.room.follow(follow, turn, &mut side.store, &mut out);
+                let result = result.map(|followed| followed.position);
+                Answer::Followed { channel: channel(nth), at: follow.at, result }
+            }
+            Body::Unfollow { follow, .. } => {
+                let _ = side.room.unfollow(follow, turn, &mut side.store, &mut out);
+                Answer::Unfollowed
+            }
+            Body::Missed { from, .. } => {
+                let missed = Missed { version: VERSION, from: *from };
+                let result = side.room.missed(&missed, turn, &mut side.store);
+                // As it is on the wire.
+                let result = result.map(|delivery| Delivery::decode(&delivery.encode()).unwrap());
+                Answer::Missed { channel: channel(nth), from: *from, result }
+            }
+            Body::Publish { messages, .. } => {
+                let ticket = self.tally.steps * 4 + 1;
+                side.tickets.insert(ticket, Asker::Hub(call.caller));
+                let messages = messages.clone();
+                return self.drive_room(nth, Input::Publish { ticket, messages });
+            }
+            Body::Deliver { .. } => return Err("a delivery to a room".into()),
+        };
+        self.room_performs(nth, out)?;
+        match call.caller {
+            Some(caller) => self.room_gates(nth, Said::Reply(Reply { caller, answer })),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn drive_room(&mut self, nth: usize, input: Input) -> Result<(), String> {
+        let turn = self.turn();
+        let mut out = Vec::new();
+        let side = &mut self.rooms[nth];
+        side.room.handle(input, turn, &mut side.store, &mut out);
+        self.room_performs(nth, out)
+    }
+
+    fn room_performs(&mut self, nth: usize, outputs: Vec<Output>) -> Result<(), String> {
+        for output in outputs {
+            match output {
+                Output::Flush => self.rooms[nth].flushing = true,
+                Output::WakeAt(at) => self.rooms[nth].alarm = Some(at),
+                Output::Forget => {
+                    let side = &mut self.rooms[nth];
+                    side.store = MemoryStore::default();
+                    side.disk = MemoryStore::default();
+                    side.alarm = None;
+                }
+                Output::Broadcast { position, message, .. } => {
+                    let Payload::Json(text) = &message.payload else { return Err("not JSON".into()) };
+                    let body = text.trim_matches('"').to_owned();
+                    self.ledgers[nth].write(position, body, None);
+                }
+                Output::CloseSlow { .. } | Output::Pump => {}
+                output => self.room_gates(nth, Said::Output(output))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn room_gates(&mut self, nth: usize, said: Said) -> Result<(), String> {
+        if self.rooms[nth].is_dirty() {
+            self.rooms[nth].gate.push_back(said);
+            return Ok(());
+        }
+        self.room_says(nth, said)
+    }
+
+    fn room_says(&mut self, nth: usize, said: Said) -> Result<(), String> {
+        match said {
+            Said::Reply(reply) => self.replies.push(reply),
+            Said::Output(Output::Deliver { hub: name, ticket, delivery }) => {
+                self.tally.deliveries += 1;
+                let hub = name.rsplit(':').next().and_then(|nth| nth.parse().ok()).ok_or("whose hub?")?;
+                let delivery = Delivery::decode(&delivery).map_err(|refusal: Refusal| refusal.to_string())?;
+                for (position, message) in delivery.placed() {
+                    let Payload::Json(text) = &message.payload else { return Err("not JSON".into()) };
+                    self.ledgers[nth]
+                        .expect(position, text.trim_matches('"'))
+                        .map_err(|e| format!("delivered: {e}"))?;
+                }
+                let caller = Some(Caller { party: Party::Room(nth), life: self.rooms[nth].life });
+                self.calls.push(Call { caller, body: Body::Deliver { hub, name, ticket, delivery } });
+            }
+            Said::Output(Output::Answer { ticket, outcomes }) => match self.rooms[nth].tickets.remove(&ticket) {
+                Some(Asker::Origin(body)) => {
+                    for outcome in &outcomes {
+                        if let dormouse_core::call::Outcome::Stored { position, .. } = outcome {
+                            self.tally.acknowledged += 1;
+                            self.ledgers[nth].expect(*position, &body).map_err(|e| format!("acknowledged: {e}"))?;
+                        }
+                    }
+                }
+                Some(Asker::Hub(Some(caller))) => {
+                    let answer = Answer::Published { channel: channel(nth), result: Ok(outcomes) };
+                    self.replies.push(Reply { caller, answer });
+                }
+                Some(Asker::Hub(None)) | None => {}
+            },
+            Said::Output(other) => return Err(format!("a room without sockets said {other:?}")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,322 @@
+//! The simulation itself: what happens next, and when it is over.
+
+use super::Tally;
+use super::hub::HubSide;
+use super::network::{Answer, Body, Call, Caller, Party, Reply};
+use super::reader::{Reader, State};
+use super::room::RoomSide;
+use crate::ledger::Ledger;
+use dormouse_core::call::{Begin, VERSION};
+use dormouse_core::config::{App, Config, History};
+use dormouse_core::limits;
+use dormouse_core::link::Missed;
+use dormouse_core::message::{Message, NewMessage, Payload};
+use dormouse_core::position::Position;
+use dormouse_core::room::{Input, Turn};
+use fastrand::Rng;
+
+const READERS: usize = 5;
+const HUBS: usize = 3;
+const ROOMS: usize = 2;
+const STEPS: u64 = 400;
+
+pub(super) struct World {
+    pub(super) rng: Rng,
+    pub(super) now: u64,
+    pub(super) app: App,
+    pub(super) rooms: Vec<RoomSide>,
+    pub(super) hubs: Vec<HubSide>,
+    pub(super) readers: Vec<Reader>,
+    pub(super) ledgers: Vec<Ledger>,
+    pub(super) calls: Vec<Call>,
+    pub(super) replies: Vec<Reply>,
+    pub(super) published: u64,
+    pub(super) connections: u64,
+    pub(super) tally: Tally,
+    /// Whether things go wrong, and whether anything is published.
+    stormy: bool,
+    publishing: bool,
+}
+
+pub(super) fn message(body: &str) -> NewMessage {
+    let message = Message::new(None, Payload::Json(format!("\"{body}\"")), Some(body.to_owned()));
+    NewMessage { message, except: None, if_position: None }
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let full = rng.usize(2..=READERS);
+        let apps = format!(
+            r#"[{{"id":"1","key":"k","secrets":["0123456789abcdef"],"hub_connections":{full},"channels":[{{"publish":true,"client_rate":1000}}]}}]"#
+        );
+        let app = Config::parse(&apps).unwrap().app(None).unwrap().clone();
+        let ttl = if rng.bool() { 3600 } else { rng.u64(1..=120) };
+        let history = History { size: *rng.choice(&[0, 1, 10, 100, 100]).unwrap(), ttl };
+        Self {
+            rng,
+            now: 1_000_000,
+            rooms: (0..ROOMS).map(|nth| RoomSide::new(nth, history)).collect(),
+            hubs: (0..HUBS).map(|_| HubSide::new(&app)).collect(),
+            app,
+            readers: (0..READERS).map(|_| Reader::default()).collect(),
+            ledgers: (0..ROOMS).map(|_| Ledger::default()).collect(),
+            calls: Vec::new(),
+            replies: Vec::new(),
+            published: 0,
+            connections: 0,
+            tally: Tally::default(),
+            stormy: true,
+            publishing: true,
+        }
+    }
+
+    pub(super) fn turn(&mut self) -> Turn {
+        Turn { now: self.now, random: self.rng.u64(..) }
+    }
+
+    /// Everything goes wrong at random.
+    pub(super) fn storm(&mut self) -> Result<(), String> {
+        for _ in 0..STEPS {
+            self.step().map_err(|error| format!("step {}: {error}", self.tally.steps))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing goes wrong any more, and every reader wants every channel.
+    pub(super) fn clear(&mut self) -> Result<(), String> {
+        self.stormy = false;
+        // A Room that fell between storing and delivering asks its followers when its alarm rings, ten minutes later; one that
+        // has lost its followers too is found by the Hubs' review, once an hour.
+        let patience = if self.tally.losses == 0 { 4 * limits::ID_WINDOW_MS } else { 2 * limits::HUB_REVIEW_MS };
+        let (cleared_at, steps) = (self.now, self.tally.steps);
+        while self.now < cleared_at + patience {
+            self.step().map_err(|error| format!("clearing, step {}: {error}", self.tally.steps))?;
+            self.publishing = self.tally.steps < steps + 300;
+            if !self.publishing && self.tally.steps.is_multiple_of(20) && self.is_settled() {
+                return Ok(());
+            }
+        }
+        let where_all_are: Vec<_> = self
+            .readers
+            .iter()
+            .map(|reader| {
+                let channels = reader.channels.values();
+                let channels: Vec<_> =
+                    channels.map(|channel| (channel.state, channel.position.map(|at| at.to_string()))).collect();
+                (reader.at.clone(), channels)
+            })
+            .collect();
+        let ends: Vec<_> = (0..ROOMS).map(|nth| self.end(nth).to_string()).collect();
+        let quiet: Vec<_> = self.rooms.iter().map(RoomSide::is_quiet).collect();
+        let under_way = (self.calls.len(), self.replies.len());
+        Err(format!(
+            "never settled: {where_all_are:?}, the logs end at {ends:?}, quiet {quiet:?}, under way {under_way:?}"
+        ))
+    }
+
+    fn end(&mut self, nth: usize) -> Position {
+        let turn = self.turn();
+        let side = &mut self.rooms[nth];
+        side.room.missed(&Missed { version: VERSION, from: Begin::Last(0) }, turn, &mut side.store).unwrap().after
+    }
+
+    fn is_settled(&mut self) -> bool {
+        let quiet = self.calls.is_empty() && self.replies.is_empty() && self.rooms.iter().all(RoomSide::is_quiet);
+        let ends: Vec<Position> = (0..ROOMS).map(|nth| self.end(nth)).collect();
+        quiet
+            && self.readers.iter().all(|reader| {
+                reader.at.is_some()
+                    && (0..ROOMS).all(|nth| {
+                        reader.channels.get(&nth).is_some_and(|channel| {
+                            let there =
+                                channel.position.is_some_and(|at| at == ends[nth] || at.seq == 0 && ends[nth].seq == 0);
+                            channel.state == State::Has && there
+                        })
+                    })
+            })
+    }
+
+    /// Whether an object waits for an answer: it is not put to sleep then.
+    pub(super) fn waits(&self, party: Party, life: u64) -> bool {
+        let caller = Some(Caller { party, life });
+        self.calls.iter().any(|call| call.caller == caller)
+            || self.replies.iter().any(|reply| Some(reply.caller) == caller)
+            || self.rooms.iter().any(|room| room.is_answering(caller))
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.tally.steps += 1;
+        self.now += self.rng.u64(0..200);
+        if !self.stormy && self.rng.u32(0..200) == 0 {
+            self.now += 60_000;
+        }
+        for nth in 0..ROOMS {
+            if self.rooms[nth].alarm.is_some_and(|at| at <= self.now) {
+                self.rooms[nth].alarm = None;
+                return self.drive_room(nth, Input::Alarm { sessions: Vec::new() });
+            }
+        }
+        for nth in 0..HUBS {
+            if self.hubs[nth].alarm.is_some_and(|at| at <= self.now) {
+                self.hubs[nth].alarm = None;
+                return self.drive_hub(nth, dormouse_core::hub::Input::Alarm, None);
+            }
+        }
+        let (room, hub) = (self.rng.usize(0..ROOMS), self.rng.usize(0..HUBS));
+        match self.rng.u32(0..100) {
+            0..=9 if self.publishing => self.publishes(room),
+            0..=24 => self.room_flushes(room),
+            25..=44 => self.something_arrives(),
+            45..=59 => self.a_frame_arrives(),
+            60..=74 => self.a_reader_acts(),
+            75..=84 => self.a_frame_goes_up(hub),
+            85..=87 => {
+                self.room_sleeps(room);
+                Ok(())
+            }
+            88..=90 if !self.waits(Party::Hub(hub), self.hubs[hub].life) => {
+                self.tally.sleeps += 1;
+                self.hub_wakes(hub)
+            }
+            91.. if self.stormy => self.misfortune(room, hub),
+            _ => Ok(()),
+        }
+    }
+
+    fn misfortune(&mut self, room: usize, hub: usize) -> Result<(), String> {
+        match self.rng.u32(0..20) {
+            0..=2 => {
+                self.room_crashes(room, false);
+                Ok(())
+            }
+            3 if self.rng.u32(0..4) == 0 => {
+                self.room_crashes(room, true);
+                Ok(())
+            }
+            4..=5 => self.hub_crashes(hub),
+            // A trap: memory goes, and with it who waited; sockets stay.
+            6 => self.hub_wakes(hub),
+            7..=10 => match self.somebody(hub) {
+                Some(connection) => self.breaks(hub, &connection),
+                None => Ok(()),
+            },
+            11 => {
+                let most = *self.rng.choice(&[10_000, 10_000, 10_000, 150_000, 150_000, 1_500_000, 8_000_000]).unwrap();
+                self.now += self.rng.u64(0..most);
+                Ok(())
+            }
+            _ => self.the_network_fails(),
+        }
+    }
+
+    /// A call, or the answer to one, is lost; or a call is repeated, and comes again much later.
+    fn the_network_fails(&mut self) -> Result<(), String> {
+        if self.calls.is_empty() {
+            return Ok(());
+        }
+        let at = self.rng.usize(0..self.calls.len());
+        if self.rng.u32(0..3) == 0 {
+            self.tally.repeated_calls += 1;
+            let mut copy = self.calls[at].clone();
+            copy.caller = None;
+            self.calls.push(copy);
+            return Ok(());
+        }
+        self.tally.lost_calls += 1;
+        let call = self.calls.swap_remove(at);
+        if let Some(caller) = call.caller {
+            let answer = call.body.lost();
+            self.replies.push(Reply { caller, answer });
+        }
+        // Or it did come through, and only its answer is lost.
+        if self.rng.bool() { self.arrives(Call { caller: None, body: call.body }) } else { Ok(()) }
+    }
+
+    fn something_arrives(&mut self) -> Result<(), String> {
+        if !self.replies.is_empty() && (self.calls.is_empty() || self.rng.bool()) {
+            let reply = self.replies.swap_remove(self.rng.usize(0..self.replies.len()));
+            return self.comes_back(reply);
+        }
+        if self.calls.is_empty() {
+            return Ok(());
+        }
+        let call = self.calls.swap_remove(self.rng.usize(0..self.calls.len()));
+        self.arrives(call)
+    }
+
+    fn arrives(&mut self, call: Call) -> Result<(), String> {
+        match call.body {
+            Body::Deliver { hub, .. } => self.hub_hears(hub, call),
+            Body::Follow { room, .. }
+            | Body::Unfollow { room, .. }
+            | Body::Missed { room, .. }
+            | Body::Publish { room, .. } => self.room_hears(room, &call),
+        }
+    }
+
+    fn comes_back(&mut self, Reply { caller, answer }: Reply) -> Result<(), String> {
+        match caller.party {
+            Party::Room(nth) if self.rooms[nth].life == caller.life => match answer {
+                Answer::Receipt { hub, ticket, result } => self.drive_room(nth, Input::Receipt { hub, ticket, result }),
+                _ => Err("not for a room".into()),
+            },
+            Party::Hub(nth) if self.hubs[nth].life == caller.life => self.hub_learns(nth, answer),
+            _ => Ok(()),
+        }
+    }
+
+    fn somebody(&mut self, hub: usize) -> Option<String> {
+        let names: Vec<String> = self.hubs[hub].sockets.keys().cloned().collect();
+        self.rng.choice(&names).cloned()
+    }
+
+    fn a_frame_goes_up(&mut self, hub: usize) -> Result<(), String> {
+        match self.somebody(hub) {
+            Some(connection) => self.frame_goes_up(hub, &connection),
+            None => Ok(()),
+        }
+    }
+
+    fn a_frame_arrives(&mut self) -> Result<(), String> {
+        let hub = self.rng.usize(0..HUBS);
+        let Some(connection) = self.somebody(hub) else { return Ok(()) };
+        for _ in 0..self.rng.usize(1..8) {
+            let Some(socket) = self.hubs[hub].sockets.get_mut(&connection) else { break };
+            let Some(frame) = socket.down.pop_front() else { break };
+            let reader = socket.reader;
+            self.readers[reader]
+                .hears(&frame, &self.ledgers, &mut self.tally)
+                .map_err(|error| format!("reader {reader}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Connects, subscribes, leaves, publishes.
+    fn a_reader_acts(&mut self) -> Result<(), String> {
+        let who = self.rng.usize(0..READERS);
+        let Some((hub, connection)) = self.readers[who].at.clone() else {
+            let hub = self.rng.usize(0..HUBS);
+            return self.connects(who, hub);
+        };
+        let room = self.rng.usize(0..ROOMS);
+        let state = self.readers[who].channels.get(&room).map(|channel| channel.state).unwrap_or_default();
+        let frame = match state {
+            State::Without => self.readers[who].subscribes(room, self.tally.steps % 4),
+            State::Has if self.stormy && self.rng.u32(0..8) == 0 => self.readers[who].unsubscribes(room),
+            State::Has if self.stormy && self.rng.u32(0..3) == 0 => {
+                self.published += 1;
+                let body = format!("m{}", self.published);
+                format!(r#"{{"type":"publish","channel":"channel-{room}","data":"{body}","id":"{body}"}}"#)
+            }
+            _ => return Ok(()),
+        };
+        if let Some(socket) = self.hubs[hub].sockets.get_mut(&connection) {
+            if std::env::var("SEED").is_ok() {
+                println!("{connection} -> {frame}");
+            }
+            socket.up.push_back(frame);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! What the objects have in common: the clock, random bits, and answers.
+
+use dormouse_core::frame::{PING, PONG};
+use dormouse_core::refusal::Refusal;
+use dormouse_core::room::Turn;
+use wasm_bindgen::prelude::*;
+use web_sys::js_sys;
+use worker::worker_sys::{DurableObjectState, WebSocketRequestResponsePair};
+
+use crate::script::json;
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time in milliseconds")]
+    let now = js_sys::Date::now() as u64;
+    now
+}
+
+/// The circumstances of an event that happens now.
+pub(crate) fn turn() -> Turn {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "48 bits")]
+    let random = (js_sys::Math::random() * 281_474_976_710_656.0) as u64;
+    Turn { now: now(), random }
+}
+
+/// 128 random bits, of which an UUID has 122.
+pub(crate) fn random_id() -> String {
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
+        fn random_uuid() -> String;
+    }
+    random_uuid().replace('-', "")
+}
+
+/// A refusal as a response.
+pub(crate) fn refuse(refusal: &Refusal) -> web_sys::Response {
+    json(refusal.code.status(), &refusal.body())
+}
+
+/// Has the runtime answer pings without waking the object. Every time that a socket is accepted: it is cheap, and an object that was rebuilt does not know
+/// whether it did.
+pub(crate) fn answer_pings(state: &DurableObjectState) {
+    if let Ok(pair) = WebSocketRequestResponsePair::new(PING, PONG) {
+        let _ = state.set_websocket_auto_response(&pair);
+    }
+}

@@ -1,0 +1,269 @@
+//! One Hub as the runtime runs it: what happens is told to the core, and what the core says is performed.
+
+use crate::alarm::Alarm;
+use crate::common::{answer_pings, random_id, refuse, turn};
+use crate::env::apps;
+use crate::places::Places;
+use crate::script::{answered, heard};
+use crate::sockets;
+use crate::stub::RoomStub;
+use dormouse_core::call::{CONNECT_HEADER, VERSION, room_name};
+use dormouse_core::channel::ChannelName;
+use dormouse_core::config::App;
+use dormouse_core::frame::Frame;
+use dormouse_core::hub::{Hub as Rules, HubConnect, HubSession, Input, Output, Slot};
+use dormouse_core::link::{Delivery, Follow, Missed, Receipt, parse_hub_name};
+use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
+use js_sys::{Function, Promise};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{WebSocket, js_sys};
+use worker::worker_sys::{DurableObjectState, WebSocketPair};
+use worker::{Env, Request, Response, Result, console_error};
+
+/// What the object has in memory: a cache of attachments, except for the Rooms that wait.
+pub(crate) struct Hall {
+    state: DurableObjectState,
+    env: Env,
+    /// The object's name: what Rooms know it by.
+    name: String,
+    app: String,
+    rules: RefCell<Rules>,
+    places: Places,
+    restored: Cell<bool>,
+    /// A socket that is connecting, and what became of it.
+    arriving: RefCell<Option<WebSocket>>,
+    refused: RefCell<Option<Refusal>>,
+    /// The slot of a socket that the core let in and the runtime did not.
+    stillborn: Cell<Option<Slot>>,
+    waiting: RefCell<HashMap<u64, Function>>,
+    /// Called with the body of a delivery and the way to answer it.
+    hear: Closure<dyn FnMut(String, Function)>,
+    tickets: Cell<u64>,
+    alarm: Alarm,
+}
+
+impl Hall {
+    pub(crate) fn new(state: DurableObjectState, env: &Env) -> Option<Rc<Self>> {
+        let name = state.id().ok()?.name()?;
+        let app = parse_hub_name(&name)?.to_owned();
+        let rules = Rules::wake(settings(env, &app)?);
+        let alarm = Alarm::new(state.storage().ok()?);
+        Some(Rc::new_cyclic(|hall: &Weak<Self>| Self {
+            hear: {
+                let hall = hall.clone();
+                Closure::new(move |call: String, answer: Function| {
+                    if let Some(hall) = hall.upgrade() {
+                        hall.hear(&call, answer);
+                    }
+                })
+            },
+            state,
+            env: env.clone(),
+            name,
+            app,
+            rules: RefCell::new(rules),
+            places: Places::default(),
+            restored: Cell::new(false),
+            arriving: RefCell::default(),
+            refused: RefCell::default(),
+            stillborn: Cell::new(None),
+            waiting: RefCell::default(),
+            tickets: Cell::new(0),
+            alarm,
+        }))
+    }
+
+    /// One event: ask the core, then perform everything that it says, before the next. Not `async`: nothing can come between.
+    pub(crate) fn drive(self: &Rc<Self>, input: Input) {
+        self.restore(None);
+        self.decide(|rules, out| rules.handle(input, turn(), out));
+    }
+
+    fn decide(self: &Rc<Self>, ask: impl FnOnce(&mut Rules, &mut Vec<Output>)) {
+        let mut outputs = Vec::new();
+        {
+            let Ok(mut rules) = self.rules.try_borrow_mut() else { return };
+            ask(&mut rules, &mut outputs);
+        }
+        for output in outputs {
+            self.perform(output);
+        }
+    }
+
+    /// Takes up every socket that has an attachment, once after waking: those that are closing, too, because each will have its own end. `speaks` is the
+    /// socket whose event this is: a list that lacks it shall not lose the event.
+    fn restore(self: &Rc<Self>, speaks: Option<&WebSocket>) {
+        if self.restored.replace(true) {
+            return;
+        }
+        for socket in self.state.get_websockets().unwrap_or_default() {
+            self.take_up(socket);
+        }
+        if let Some(socket) = speaks.filter(|socket| self.places.slot(socket).is_none()) {
+            self.take_up(socket.clone());
+        }
+        self.decide(|rules, out| rules.restored(turn(), out));
+    }
+
+    fn take_up(&self, socket: WebSocket) {
+        let session = sockets::attachment(&socket).and_then(|text| HubSession::decode(&text));
+        let (Some(session), Ok(mut rules)) = (session, self.rules.try_borrow_mut()) else { return };
+        self.places.take(rules.restore(session), socket);
+    }
+
+    fn perform(self: &Rc<Self>, output: Output) {
+        match output {
+            Output::Accept { slot, session } => self.accept(slot, &session),
+            Output::Refuse(refusal) => *self.refused.borrow_mut() = Some(refusal),
+            Output::Send { slots, frames } => self.send(&slots, &frames),
+            Output::Remember { slot, session } => {
+                if let Some(socket) = self.places.socket(slot)
+                    && let Err(error) = sockets::attach(&socket, &session.encode())
+                {
+                    console_error!("attachment: {error:?}");
+                }
+            }
+            Output::CloseSlow { unsent } => self.places.each(|socket| {
+                if socket.ready_state() == WebSocket::OPEN && socket.buffered_amount() > unsent {
+                    sockets::close(socket, CLOSE_TOO_SLOW, "too slow");
+                }
+            }),
+            Output::Close { slot, code, reason } => {
+                if let Some(socket) = self.places.socket(slot) {
+                    sockets::close(&socket, code, reason);
+                }
+            }
+            Output::Receipt { ticket, receipt } => self.acknowledge(ticket, receipt),
+            Output::Follow { channel, at } => self.spawn(async move |hall| {
+                let result = async { hall.room(&channel)?.follow(&hall.following(at)).await }.await;
+                let result = result.map(|followed| followed.position);
+                hall.drive(Input::Followed { channel, at, result });
+            }),
+            // A Room that does not hear of it learns it with its next delivery.
+            Output::Unfollow { channel, at } => self.spawn(async move |hall| {
+                let _ = async { hall.room(&channel)?.unfollow(&hall.following(at)).await }.await;
+            }),
+            Output::Missed { channel, from } => self.spawn(async move |hall| {
+                let missed = Missed { version: VERSION, from };
+                let result = async { hall.room(&channel)?.missed(&missed).await }.await;
+                hall.drive(Input::Missed { channel, from, result });
+            }),
+            Output::Publish { channel, messages } => self.spawn(async move |hall| {
+                let result = async { hall.room(&channel)?.publish(&messages).await }.await;
+                hall.drive(Input::Published { channel, result });
+            }),
+            Output::WakeAt(at) => self.alarm.set(at),
+        }
+    }
+
+    fn accept(&self, slot: Slot, session: &HubSession) {
+        let Some(socket) = self.arriving.borrow_mut().take() else { return self.stillborn.set(Some(slot)) };
+        answer_pings(&self.state);
+        if let Err(error) = sockets::accept_as(&self.state, &socket, &session.connection, &session.encode()) {
+            console_error!("accept: {error:?}");
+            // It may have been accepted, and only its attachment not: then nobody would ever close it.
+            sockets::close(&socket, Code::Internal.close_code(), Code::Internal.name());
+            *self.refused.borrow_mut() = Some(Refusal::new(Code::Internal, "the connection could not be accepted"));
+            return self.stillborn.set(Some(slot));
+        }
+        self.places.take(slot, socket);
+    }
+
+    /// One value per frame for all of them; per socket and frame one crossing.
+    fn send(&self, slots: &[Slot], frames: &[Frame]) {
+        let values: Vec<JsValue> = frames.iter().map(sockets::value).collect();
+        self.places.each_of(slots, |socket| values.iter().for_each(|value| sockets::send(socket, value)));
+    }
+
+    /// One request to the Room for each channel that nobody here had; no row, unless the alarm has to be set.
+    pub(crate) fn connect(self: &Rc<Self>, request: &Request) -> Result<web_sys::Response> {
+        let connect = request.headers().get(CONNECT_HEADER)?.unwrap_or_default();
+        let Ok(connect) = serde_json::from_str::<HubConnect>(&connect) else {
+            return Ok(refuse(&Refusal::new(Code::InvalidField, "call: connect")));
+        };
+        let mut pair = WebSocketPair::new()?;
+        let (client, server) = (pair.client()?, pair.server()?);
+        *self.arriving.borrow_mut() = Some(server);
+        self.drive(Input::Connect { connect, connection: random_id() });
+        self.arriving.take();
+        if let Some(slot) = self.stillborn.take() {
+            self.drive(Input::Left { slot });
+        }
+        match self.refused.take() {
+            Some(refusal) => Ok(refuse(&refusal)),
+            None => Response::from_websocket(client.into()).map(web_sys::Response::from),
+        }
+    }
+
+    /// A Room brings messages: nothing is written for them.
+    pub(crate) fn deliver(&self, request: &web_sys::Request) -> Promise {
+        heard(request, self.hear.as_ref())
+    }
+
+    fn hear(self: &Rc<Self>, call: &str, answer: Function) {
+        let delivery = match Delivery::decode(call) {
+            Ok(delivery) => delivery,
+            Err(refusal) => return answered(&answer, refusal.code.status(), &refusal.body()),
+        };
+        let ticket = self.tickets.get();
+        self.tickets.set(ticket + 1);
+        self.waiting.borrow_mut().insert(ticket, answer);
+        self.drive(Input::Deliver { ticket, delivery });
+    }
+
+    fn acknowledge(&self, ticket: u64, receipt: Receipt) {
+        if let Some(answer) = self.waiting.borrow_mut().remove(&ticket) {
+            answered(&answer, 200, &serde_json::to_string(&receipt).unwrap_or_default());
+        }
+    }
+
+    /// The slot of a socket; `None` if it has none any more.
+    pub(crate) fn slot(self: &Rc<Self>, socket: &WebSocket) -> Option<Slot> {
+        self.restore(Some(socket));
+        self.places.slot(socket)
+    }
+
+    /// A socket is gone.
+    pub(crate) fn left(self: &Rc<Self>, socket: &WebSocket, slot: Slot) {
+        self.drive(Input::Left { slot });
+        self.places.leave(slot, socket);
+        // Else waking would take it up again, for as long as the runtime lists it.
+        sockets::forget(socket);
+    }
+
+    /// Asks when the alarm will ring: one read for each waking, so that it is never set later than it was.
+    pub(crate) async fn learn_alarm(&self) {
+        let armed = self.alarm.ask().await;
+        if let Ok(mut rules) = self.rules.try_borrow_mut() {
+            rules.armed(armed);
+        }
+        self.alarm.known(armed);
+    }
+
+    fn room(&self, channel: &ChannelName) -> std::result::Result<RoomStub, Refusal> {
+        RoomStub::named(&self.env, room_name(&self.app, channel))
+    }
+
+    /// The call goes out in this turn; nothing waits for it, and no timer keeps the object awake.
+    fn spawn(self: &Rc<Self>, call: impl AsyncFnOnce(Rc<Self>) + 'static) {
+        let hall = self.clone();
+        spawn_local(async move { call(hall).await });
+    }
+
+    fn following(&self, at: u64) -> Follow {
+        Follow { version: VERSION, hub: self.name.clone(), at }
+    }
+}
+
+/// The app as it is configured. One that is no longer there has no rules of its own: the Worker lets nobody in for it, but its sockets are here.
+fn settings(env: &Env, app: &str) -> Option<App> {
+    let known = match apps(env) {
+        Some(Ok(config)) => config.app_by_id(app).cloned(),
+        Some(Err(_)) | None => None,
+    };
+    known.or_else(|| serde_json::from_value(serde_json::json!({ "id": app, "key": "", "secrets": [] })).ok())
+}

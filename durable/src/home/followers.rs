@@ -1,0 +1,89 @@
+//! A room and the Hubs that follow it: their calls, and the deliveries to them.
+
+use super::Home;
+use crate::common::turn;
+use crate::script::{answered, heard};
+use crate::stub::HubStub;
+use dormouse_core::link::{self, FOLLOW_PATH, Follow, Missed, UNFOLLOW_PATH, parse_hub_name};
+use dormouse_core::refusal::{Code, Refusal};
+use dormouse_core::room::Input;
+use js_sys::{Function, Promise};
+use std::rc::{Rc, Weak};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::js_sys;
+
+/// Called with the body of a call and the way to answer it.
+type Hear = Closure<dyn FnMut(String, Function)>;
+
+/// What hears the calls of Hubs: one closure each for an object's life.
+pub(crate) struct Calls {
+    follow: Hear,
+    unfollow: Hear,
+    missed: Hear,
+}
+
+impl Calls {
+    pub(crate) fn new(home: &Weak<Home>) -> Self {
+        let hear = |decide: fn(&Rc<Home>, &str) -> Result<String, Refusal>| -> Hear {
+            let home = home.clone();
+            Closure::new(move |call: String, answer: Function| {
+                let Some(home) = home.upgrade() else { return };
+                match decide(&home, &call) {
+                    Ok(text) => answered(&answer, 200, &text),
+                    Err(refusal) => answered(&answer, refusal.code.status(), &refusal.body()),
+                }
+            })
+        };
+        Self { follow: hear(Home::follow), unfollow: hear(Home::unfollow), missed: hear(Home::missed) }
+    }
+}
+
+impl Home {
+    /// A Hub's call. One or two rows written for a Hub that follows or ends it, none for what a socket missed.
+    pub(crate) fn asked(&self, path: &str, request: &web_sys::Request) -> Promise {
+        let hear = match path {
+            FOLLOW_PATH => &self.calls.follow,
+            UNFOLLOW_PATH => &self.calls.unfollow,
+            _ => &self.calls.missed,
+        };
+        heard(request, hear.as_ref())
+    }
+
+    fn follow(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let follow: Follow = link::decode(call)?;
+        if parse_hub_name(&follow.hub) != Some(&self.app) {
+            return Err(Refusal::new(Code::InvalidField, "call: hub"));
+        }
+        let followed = self.decide(|rules, store, out| rules.follow(&follow, turn(), store, out));
+        Ok(serde_json::to_string(&followed.unwrap_or_else(|| Err(busy()))?).unwrap_or_default())
+    }
+
+    fn unfollow(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let follow: Follow = link::decode(call)?;
+        let unfollowed = self.decide(|rules, store, out| rules.unfollow(&follow, turn(), store, out));
+        unfollowed.unwrap_or_else(|| Err(busy())).map(|()| "{}".to_owned())
+    }
+
+    fn missed(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let missed: Missed = link::decode(call)?;
+        let delivery = self.decide(|rules, store, _| rules.missed(&missed, turn(), store));
+        delivery.unwrap_or_else(|| Err(busy())).map(|delivery| delivery.encode())
+    }
+
+    /// One request to the Hub. The runtime holds it back until what was written before is on the disk.
+    pub(super) fn deliver(self: &Rc<Self>, hub: String, ticket: u64, delivery: Rc<str>) {
+        let home = self.clone();
+        spawn_local(async move {
+            let result = match HubStub::named(&home.env, hub.clone()) {
+                Ok(stub) => stub.deliver(&delivery).await,
+                Err(refusal) => Err(refusal),
+            };
+            home.drive(Input::Receipt { hub, ticket, result });
+        });
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::new(Code::Internal, "the room is busy")
+}

@@ -1,0 +1,113 @@
+//! The Hub: the Durable Object that holds sockets of many channels, as the runtime sees it.
+
+use crate::common::refuse;
+use crate::hall::Hall;
+use crate::sockets;
+use dormouse_core::call::CONNECT_PATH;
+use dormouse_core::frame::Frame;
+use dormouse_core::hub::{Input, Slot};
+use dormouse_core::limits;
+use dormouse_core::link::DELIVER_PATH;
+use dormouse_core::refusal::{Code, Refusal, close_reply};
+use js_sys::{JsString, Uint8Array};
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+use web_sys::{WebSocket, js_sys};
+use worker::worker_sys::DurableObjectState;
+use worker::{Env, Request, State};
+
+/// The Durable Object class, exported by hand for the same reasons as the Room (`docs/decisions/0006-the-room-is-exported-by-hand.md`): each message of
+/// a channel is a call to each Hub that follows it.
+#[wasm_bindgen]
+pub struct Hub {
+    hall: Option<Rc<Hall>>,
+}
+
+#[wasm_bindgen]
+impl Hub {
+    /// The runtime makes or wakes the object.
+    #[wasm_bindgen(constructor)]
+    #[must_use]
+    pub fn new(state: DurableObjectState, env: &Env) -> Self {
+        let waits = State::from(JsValue::from(&state).unchecked_into::<DurableObjectState>());
+        let hall = Hall::new(state, env);
+        if let Some(hall) = &hall {
+            let waking = hall.clone();
+            // Events wait for this.
+            drop(waits.block_concurrency_while(async move {
+                waking.learn_alarm().await;
+                Ok(())
+            }));
+        }
+        Self { hall }
+    }
+
+    /// A call from the Worker, or from a Room.
+    pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
+        match &self.hall {
+            None => Ok(refuse(&Refusal::new(Code::Internal, "this object has no name that means a hub")).into()),
+            // The one that comes often: no URL is parsed for it.
+            Some(hall) if request.url().ends_with(DELIVER_PATH) => Ok(hall.deliver(&request).into()),
+            Some(hall) => {
+                let request = Request::from(request);
+                if request.path() == CONNECT_PATH {
+                    return Ok(hall.connect(&request)?.into());
+                }
+                Ok(refuse(&Refusal::new(Code::NotFound, "no such call")).into())
+            }
+        }
+    }
+
+    /// The alarm rang.
+    pub fn alarm(&self) {
+        if let Some(hall) = &self.hall {
+            hall.drive(Input::Alarm);
+        }
+    }
+
+    /// A frame came. The runtime's handler; synchronous on purpose.
+    #[wasm_bindgen(js_name = webSocketMessage)]
+    pub fn on_message(&self, socket: &WebSocket, message: &JsValue) {
+        let Some((hall, slot)) = self.known(socket) else {
+            return sockets::close(socket, Code::Internal.close_code(), Code::Internal.name());
+        };
+        // Before it is copied: a frame may have 32 MiB.
+        let length = match message.dyn_ref::<JsString>() {
+            Some(text) => text.length(),
+            None => Uint8Array::new(message).length(),
+        };
+        if length as usize > limits::FRAME_BYTES_MAX {
+            return hall.drive(Input::FrameTooLong { slot });
+        }
+        let frame = match message.as_string() {
+            Some(text) => Frame::Text(text),
+            None => Frame::Binary(Uint8Array::new(message).to_vec()),
+        };
+        hall.drive(Input::Frame { slot, frame });
+    }
+
+    /// A socket was closed. The runtime's handler.
+    #[wasm_bindgen(js_name = webSocketClose)]
+    pub fn on_close(&self, socket: &WebSocket, code: u16, reason: &str, _clean: bool) {
+        // A hibernatable socket is answered by us or not at all: without this the client waits 10 s for 1006.
+        sockets::close(socket, close_reply(code), reason);
+        self.on_end(socket);
+    }
+
+    /// A socket broke. The runtime's handler.
+    #[wasm_bindgen(js_name = webSocketError)]
+    pub fn on_error(&self, socket: &WebSocket, _error: &JsValue) {
+        self.on_end(socket);
+    }
+
+    fn on_end(&self, socket: &WebSocket) {
+        if let Some((hall, slot)) = self.known(socket) {
+            hall.left(socket, slot);
+        }
+    }
+
+    fn known(&self, socket: &WebSocket) -> Option<(&Rc<Hall>, Slot)> {
+        let hall = self.hall.as_ref()?;
+        Some((hall, hall.slot(socket)?))
+    }
+}
