@@ -5,7 +5,11 @@ use crate::refusal::{Code, Refusal};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// A channel's name: 1 to 164 characters of `A-Za-z0-9_-=@,.;` (Pusher's rule). Safe inside JSON and in an object's name.
+/// What the name of a user's channel begins with (Pusher's own name for it).
+const USER_PREFIX: &str = "#server-to-user-";
+
+/// A channel's name: 1 to 164 characters of `A-Za-z0-9_-=@,.;` (Pusher's rule), or a user's channel, `#server-to-user-` and the user's id in the same
+/// alphabet. Safe inside JSON and in an object's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ChannelName(String);
@@ -14,13 +18,30 @@ impl ChannelName {
     /// Checks a name as it came in, already percent-decoded.
     pub fn parse(name: &str) -> Result<Self, Refusal> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-=@,.;".contains(&b);
-        if name.is_empty() || name.len() > limits::CHANNEL_NAME_MAX || !name.bytes().all(allowed) {
+        let own = name.strip_prefix(USER_PREFIX).unwrap_or(name);
+        if own.is_empty() || name.len() > limits::CHANNEL_NAME_MAX || !own.bytes().all(allowed) {
             return Err(Refusal::new(
                 Code::InvalidChannel,
                 format!("a channel name is 1 to {} characters of A-Za-z0-9_-=@,.;", limits::CHANNEL_NAME_MAX),
             ));
         }
         Ok(Self(name.to_owned()))
+    }
+
+    /// A user's channel. Ids that are no channel names have none.
+    pub fn of_user(id: &str) -> Result<Self, Refusal> {
+        Self::parse(&format!("{USER_PREFIX}{id}")).map_err(|_| {
+            Refusal::new(
+                Code::InvalidChannel,
+                "a user has a channel if the id is 1 to 128 characters of A-Za-z0-9_-=@,.;",
+            )
+        })
+    }
+
+    /// The user whose channel it is: nobody else may join it, and no client may publish into it.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.0.strip_prefix(USER_PREFIX)
     }
 
     /// The name.
@@ -65,7 +86,29 @@ mod tests {
         for name in ["a", "private-x", "A-Za-z0-9_-=@,.;", &"x".repeat(164)] {
             assert!(ChannelName::parse(name).is_ok(), "{name}");
         }
-        for name in ["", " ", "a b", "a/b", "a#b", "#user", "ä", "a\0", "a\"", "a:b", &"x".repeat(165)] {
+        assert_eq!(ChannelName::of_user("7").unwrap().as_str(), "#server-to-user-7");
+        assert_eq!(ChannelName::of_user("7").unwrap().user(), Some("7"));
+        assert_eq!(ChannelName::parse("private-7").unwrap().user(), None);
+        for id in ["", "#", "a b", "ä", "#server-to-user-7", &"x".repeat(149)] {
+            assert!(ChannelName::of_user(id).is_err(), "{id}");
+        }
+        for name in [
+            "#server-to-user-",
+            "#Server-to-user-7",
+            "x#server-to-user-7",
+            "#server-to-user-7#",
+            "",
+            " ",
+            "a b",
+            "a/b",
+            "a#b",
+            "#user",
+            "ä",
+            "a\0",
+            "a\"",
+            "a:b",
+            &"x".repeat(165),
+        ] {
             assert!(ChannelName::parse(name).is_err(), "{name}");
         }
     }

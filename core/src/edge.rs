@@ -29,7 +29,7 @@ pub enum Route {
     Page,
     /// `GET /up`.
     Up,
-    /// `GET /rooms/{channel}`.
+    /// `GET /rooms/{channel}`, or `GET /users/{id}`: a user's channel.
     Room(ChannelName),
     /// `GET /connect`: a WebSocket of many channels.
     Connect,
@@ -50,6 +50,9 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
     let (route, allow) = match parts {
         [Some("up"), None, ..] => (Route::Up, "GET"),
         [Some("rooms"), Some(channel), None, _] => (Route::Room(decode(channel)?), "GET"),
+        [Some("users"), Some(id), None, _] => {
+            (Route::Room(ChannelName::of_user(&percent_decode_str(id).decode_utf8_lossy())?), "GET")
+        }
         [Some("connect"), None, ..] => (Route::Connect, "GET"),
         [Some("events"), None, ..] => (Route::Events, "GET"),
         [Some("publish"), None, ..] => (Route::Publish, "POST"),

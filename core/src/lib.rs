@@ -5,6 +5,7 @@
 //! (who is let in).
 #![forbid(unsafe_code)]
 
+mod access;
 pub mod call;
 pub mod channel;
 pub mod config;

@@ -5,10 +5,14 @@ const [id, key, secret] = ["faults", "faults", "faults-secret-of-this-machine"];
 /** The app's public key. */
 export { key };
 
-/** `APPS` for channels that keep so many messages each. */
-export function appsFor(sizes) {
-  const channels = Object.entries(sizes).map(([prefix, size]) => ({ prefix, history: { size, ttl: 3600 } }));
-  return [{ id, key, secrets: [secret], channels }];
+/** `APPS` for channels that keep so many messages each; `rule` and `app` say more of both. */
+export function appsFor(sizes, { rule, app } = {}) {
+  const channels = Object.entries(sizes).map(([prefix, size]) => ({
+    prefix,
+    history: { size, ttl: 3600 },
+    ...rule,
+  }));
+  return [{ id, key, secrets: [secret], channels, ...app }];
 }
 
 const counted = [

@@ -15,6 +15,8 @@ import { Recorder } from "./recorder.mjs";
 const sizes = { "deep-0": 10_000, "deep-1": 10_000, "deep-2": 10_000, "deep-3": 10_000, brief: 100 };
 /** Most is published into the deep ones, so that the recorder is never late in the brief one. */
 const published = [...Object.keys(sizes), ...Object.keys(sizes).filter((name) => name !== "brief")];
+/** Of the four listeners of a channel two are in its room, the others in Hubs. */
+const spread = { rule: { connections: 2 }, app: { hub_connections: 4 } };
 const publishers = 16;
 const listeners = 20;
 const noProgressMs = 60_000;
@@ -35,7 +37,7 @@ class Run extends Record {
     const began = Date.now();
     this.folder = mkdtempSync(join(tmpdir(), "dormouse-faults-"));
     const port = await freePort();
-    this.server = await start({ folder: join(this.folder, "storage"), apps: appsFor(sizes), port });
+    this.server = await start({ folder: join(this.folder, "storage"), apps: appsFor(sizes, spread), port });
     this.proxies = [await startProxy(port), await startProxy(port)];
     const progress = setInterval(() => onProgress?.(this, Date.now() - began), 3000);
     try {

@@ -20,6 +20,36 @@ export function startCrowd(processes) {
   };
 }
 
+/** Sockets of many channels in a few processes; `wants` has the names of each one's channels. */
+export function startSubscribers(processes) {
+  const helpers = Array.from({ length: processes }, () => startHelper("subscribers.mjs"));
+  const tell = (jobs) => Promise.all(helpers.map(({ call }, nth) => call(jobs(nth))));
+  return {
+    open: ({ port }, { wants, ...job }) =>
+      tell((nth) => {
+        const mine = wants.filter((_, at) => at % processes === nth);
+        return { task: "open", port, ...job, wants: mine };
+      }),
+    /** Waits until everybody who wants a channel has the number that `goals` has for it; when the last message came. */
+    reach: async (name, goals) => {
+      const reports = await tell(() => ({ task: "reach", name, goals }));
+      return Math.max(...reports.map(({ lastAt }) => lastAt));
+    },
+    /** From now on connections may break, and come back at random within so many milliseconds. */
+    mayBreak: (name, jitterMs) => tell(() => ({ task: "mayBreak", name, jitterMs })),
+    /** Waits until all have broken, and all are back with all of their channels: when each was, and what came in between. */
+    back: async (name) => {
+      const reports = await tell(() => ({ task: "back", name }));
+      const sum = (what) => reports.reduce((total, report) => total + report[what], 0);
+      return { backAt: reports.flatMap(({ backAt }) => backAt), tries: sum("tries"), refusals: sum("refusals") };
+    },
+    end: (name) => tell(() => ({ task: "end", name })),
+    stop: () => {
+      for (const { stop } of helpers) stop();
+    },
+  };
+}
+
 /** Returns a function that posts over one connection, one after the other; it resolves to status, text and milliseconds. */
 export function startPoster({ port }, path, credentials) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });

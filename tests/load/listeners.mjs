@@ -1,7 +1,7 @@
 // A process that has many sockets, and looks at every message: which number it says that it has.
 import { WebSocket } from "ws";
 import { numberIn, positionIn } from "./numbers.mjs";
-import { help } from "./processes.mjs";
+import { help, monotonicMs } from "./processes.mjs";
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const stallSeconds = 45;
@@ -20,14 +20,23 @@ class Group {
     this.job = job;
     this.nexts = new Array(job.sockets).fill(job.next);
     this.began = performance.now();
-    this.sockets = this.nexts.map((_, nth) => this.connect(nth));
+    this.sockets = [];
+    // Thousands of handshakes at once would overflow the queue of those that are not accepted yet.
+    for (let nth = 0; nth < (job.atOnce ?? job.sockets); nth++) this.connectNext();
+  }
+
+  connectNext() {
+    if (this.sockets.length < this.nexts.length) this.sockets.push(this.connect(this.sockets.length));
   }
 
   connect(nth) {
     const url = `ws://127.0.0.1:${this.job.port}${this.job.path}`;
     const options = { perMessageDeflate: false, skipUTF8Validation: true };
     const socket = new WebSocket(url, options);
-    socket.on("open", () => this.open++);
+    socket.on("open", () => {
+      this.open++;
+      this.connectNext();
+    });
     socket.on("message", (bytes) => this.take(nth, bytes));
     socket.on("error", (error) => this.fail(`socket ${nth}: ${error.message}`));
     socket.on("close", (code, reason) => {
@@ -48,6 +57,8 @@ class Group {
     if (number !== expected || position !== expected)
       this.fail(`socket ${nth}: message ${number} at ${position}, where ${expected} should be`);
     this.received++;
+    // Everybody has everything so far.
+    if (this.received % this.nexts.length === 0) this.lastAt = monotonicMs();
     if (number === this.job.missedLast) this.caughtUp.push(performance.now() - this.began);
     if (number === this.goal) this.finished++;
   }
@@ -111,7 +122,7 @@ const tasks = {
   async reach({ name, goal }) {
     const group = groups.get(name);
     await group.reach(goal);
-    return { received: group.received, caughtUp: group.caughtUp };
+    return { received: group.received, caughtUp: group.caughtUp, lastAt: group.lastAt };
   },
   async end({ name }) {
     await groups.get(name).end();

@@ -5,7 +5,7 @@ import { processorSeconds, startHelper } from "./processes.mjs";
 /** The app's key. */
 export const key = "bench-key";
 const secret = "bench-secret-0123456789";
-const channels = [{ prefix: "", publish: true, history: { size: 10_000, ttl: 3600 } }];
+const rule = { prefix: "", publish: true, history: { size: 10_000, ttl: 3600 } };
 
 // What stands for an id in a body, and as long as a UUID.
 const idPlace = "-".repeat(36);
@@ -22,9 +22,11 @@ export function publishBody(channel, batch) {
   return batch ? `{"batch":[${Array(batch).fill(message).join(",")}]}` : message;
 }
 
-/** The built Worker, with an app that keeps much. */
-export const startDormouse = (folder) =>
-  start({ folder, apps: [{ id: "1", key, secrets: [secret], channels }] });
+/** The built Worker, with an app that keeps much; `rules` say what is different for some prefixes. */
+export function startDormouse(folder, rules = []) {
+  const channels = [rule, ...rules.map((more) => ({ ...rule, ...more }))];
+  return start({ folder, apps: [{ id: "1", key, secrets: [secret], channels }] });
+}
 
 /** One of the scripts in `baselines`. */
 export function startBaseline(name, folder) {

@@ -5,6 +5,9 @@ import { fileURLToPath } from "node:url";
 
 const ticksPerSecond = 100;
 
+/** Milliseconds on the clock that all processes of a machine share. */
+export const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
+
 /** Seconds of processor that a process has used. */
 export function processorSeconds(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1).split(" ");

@@ -2,6 +2,7 @@
 
 use super::many::ManyAdmission;
 use super::{number, position};
+use crate::access::may_join;
 use crate::call::{self, Begin, Connect, room_name};
 use crate::channel::ChannelName;
 use crate::config::{App, Config};
@@ -11,7 +12,7 @@ use crate::hub::{HubConnect, Want};
 use crate::limits;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
-use crate::token::{Grant, Grants, Token};
+use crate::token::{Grants, Token};
 use std::borrow::Cow;
 
 /// A client who may go into a channel: where, with what, and how it is answered.
@@ -105,7 +106,8 @@ impl<'a> Guest<'a> {
 
     /// Whether it may join the channel, and if so, whether it may publish.
     pub(super) fn may_join(&self, channel: &ChannelName) -> Result<bool, Refusal> {
-        check_channel(self.app, channel, self.token.as_ref())
+        let token = self.token.as_ref();
+        may_join(self.app, channel, token.and_then(|token| token.sub.as_deref()), token.map(|token| &token.grants))
     }
 }
 
@@ -143,22 +145,6 @@ fn credentials(head: &Head<'_>) -> (bool, Option<String>) {
         token = token.or_else(|| protocol.strip_prefix(SUBPROTOCOL_TOKEN).map(str::to_owned));
     }
     (ours, token.or_else(|| head.query("token").filter(|token| !token.is_empty()).map(Cow::into_owned)))
-}
-
-/// Whether the client may join, and if so, whether it may publish.
-fn check_channel(app: &App, channel: &ChannelName, token: Option<&Token>) -> Result<bool, Refusal> {
-    let rule = app.rule(channel);
-    if !channel.needs_token() {
-        return Ok(rule.publish);
-    }
-    let Some(token) = token else {
-        let message = "this channel needs a token: Sec-WebSocket-Protocol: dormouse, bearer.<jwt> or ?token=";
-        return Err(Refusal::new(Code::Unauthorized, message));
-    };
-    if !token.grants.allow(channel, Grant::Sub) {
-        return Err(Refusal::new(Code::Forbidden, "the token does not grant `sub` for this channel"));
-    }
-    Ok(rule.publish && token.grants.allow(channel, Grant::Pub))
 }
 
 /// Where it begins. An event stream's own `Last-Event-ID` is newer than the URL it was opened with.

@@ -2,6 +2,7 @@
 
 use super::channel::{Channel, Reader};
 use super::{Hub, HubSession, Output, Slot, Stage, Subscription};
+use crate::access::may_join;
 use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::config::App;
@@ -10,7 +11,7 @@ use crate::limits;
 use crate::position::Position;
 use crate::refusal::{Code, Refusal};
 use crate::room::Turn;
-use crate::token::{Grant, Token};
+use crate::token::Token;
 
 impl Hub {
     /// A client asks for a channel. Nothing is asked of the Room where the Hub follows it already and the client begins with what comes, or has everything.
@@ -254,24 +255,15 @@ fn admit(
     token: Option<&str>,
     now: u64,
 ) -> Result<(bool, Option<u64>), Refusal> {
-    let rule = app.rule(channel);
     let token = token.map(|token| Token::check(app, token, now / 1000)).transpose()?;
-    if let (Some(user), Some(other)) = (&session.user, token.as_ref().and_then(|token| token.sub.as_ref()))
+    let user = token.as_ref().and_then(|token| token.sub.as_deref());
+    if let (Some(user), Some(other)) = (session.user.as_deref(), user)
         && user != other
     {
         return Err(Refusal::new(Code::Forbidden, "this token is another user's than the connection's"));
     }
-    let expires_at = token.as_ref().map(Token::expires_at_ms);
-    if !channel.needs_token() {
-        return Ok((rule.publish, expires_at));
-    }
-    let grants = token.as_ref().map_or(&session.grants, |token| &token.grants);
-    if grants.allow(channel, Grant::Sub) {
-        return Ok((rule.publish && grants.allow(channel, Grant::Pub), expires_at));
-    }
-    if token.is_none() && session.grants.is_empty() {
-        let message = "this channel needs a token: with `token` beside `channel`, or when connecting";
-        return Err(Refusal::new(Code::Unauthorized, message));
-    }
-    Err(Refusal::new(Code::Forbidden, "the token does not grant `sub` for this channel"))
+    let came_with_token = session.user.is_some() || !session.grants.is_empty();
+    let grants = token.as_ref().map(|token| &token.grants).or(came_with_token.then_some(&session.grants));
+    let may_publish = may_join(app, channel, user.or(session.user.as_deref()), grants)?;
+    Ok((may_publish, token.as_ref().map(Token::expires_at_ms)))
 }
