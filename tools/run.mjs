@@ -17,7 +17,7 @@ const targets = {
   faults: { needs: forBuilding, builds: true, commands: [["node", "tests/faults/run.mjs"]] },
   weather: {
     needs: ["toolchain"],
-    commands: [["cargo", "run", "--release", "-p", "dormouse-core", "--example", "weather", "--"]],
+    commands: [["cargo", "run", "--profile", "weather", "-p", "dormouse-core", "--example", "weather", "--"]],
   },
 };
 

@@ -188,5 +188,6 @@ pub const HUB_PENDING_BYTES: usize = 1024 * 1024;
 /// How long a Hub goes on following a channel that nobody wants, in milliseconds: a page that is loaded again is back by then, and
 /// the Hub is still awake.
 pub const UNFOLLOW_MS: u64 = 5_000;
-/// How often a Hub follows all of its channels anew, in milliseconds (an hour): whatever went wrong with a Room's list of followers is right again then.
-pub const HUB_REVIEW_MS: u64 = 3_600_000;
+/// How often a Hub follows all of its channels anew, in milliseconds (a day): whatever went wrong with a Room's list of followers is right again then. It costs a
+/// request for each channel, and wakes its Room.
+pub const HUB_REVIEW_MS: u64 = 24 * 3600 * 1000;

@@ -1,7 +1,7 @@
 /**
  * Measures the built Worker against bare objects on the same runtime and machine, in turns; what counts is the ratio of each pair.
  *
- *     npm run bench -- [--only throughput|fanout|resume] [--rounds 9] [--seconds 1] [--folder /dev/shm]
+ *     npm run bench -- [--only throughput|fanout|resume|hubs] [--part NAME] [--rounds 9] [--seconds 1] [--folder /dev/shm]
  *
  * `--folder` is where the databases go: on a disk that takes long to make a page durable, that is what is measured. Ends with 1
  * only if something was lost, repeated or wrong, or memory grew without bound: times are no pass or failure.
@@ -9,10 +9,11 @@
 import { parseArgs } from "node:util";
 import { main, PlainError } from "../../tools/common.mjs";
 import { fanout } from "./fanout.mjs";
+import { hubs } from "./hubs.mjs";
 import { resume } from "./resume.mjs";
 import { throughput } from "./throughput.mjs";
 
-const parts = { throughput, fanout, resume };
+const parts = { throughput, fanout, resume, hubs };
 
 const say = (line) => console.log(line);
 
@@ -31,16 +32,24 @@ function line({ title, unit, values, ...bounds }) {
 }
 
 main(async () => {
-  const options = { only: { type: "string" }, rounds: { type: "string" }, seconds: { type: "string" } };
-  const { values } = parseArgs({ options: { ...options, folder: { type: "string" } } });
-  const { only, rounds = 9, seconds = 1, folder } = values;
+  const names = ["only", "part", "rounds", "seconds", "folder"];
+  const { values } = parseArgs({
+    options: Object.fromEntries(names.map((name) => [name, { type: "string" }])),
+  });
+  const { only, part: inside, rounds = 9, seconds = 1, folder } = values;
   if (only && !parts[only]) throw new PlainError(`--only ${Object.keys(parts).join("|")}`);
   const rows = [];
   const problems = [];
   for (const [name, part] of Object.entries(parts)) {
     if (only && name !== only) continue;
     say(`\n${name}`);
-    const report = await part({ rounds: Number(rounds), seconds: Number(seconds), folder, say });
+    const report = await part({
+      rounds: Number(rounds),
+      seconds: Number(seconds),
+      folder,
+      part: inside,
+      say,
+    });
     rows.push(...report.rows);
     problems.push(...report.problems);
   }

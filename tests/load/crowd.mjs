@@ -41,7 +41,11 @@ export function startSubscribers(processes) {
     back: async (name) => {
       const reports = await tell(() => ({ task: "back", name }));
       const sum = (what) => reports.reduce((total, report) => total + report[what], 0);
-      return { backAt: reports.flatMap(({ backAt }) => backAt), tries: sum("tries"), refusals: sum("refusals") };
+      return {
+        backAt: reports.flatMap(({ backAt }) => backAt),
+        tries: sum("tries"),
+        refusals: sum("refusals"),
+      };
     },
     end: (name) => tell(() => ({ task: "end", name })),
     stop: () => {

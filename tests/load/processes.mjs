@@ -1,5 +1,14 @@
 import { fork } from "node:child_process";
-import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fdatasyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -17,6 +26,25 @@ export function processorSeconds(pid) {
 /** Bytes of memory that a process has. */
 export function residentBytes(pid) {
   return Number(readFileSync(`/proc/${pid}/status`, "utf8").match(/VmRSS:\s+(\d+)/)[1]) * 1024;
+}
+
+/** Databases of objects that a process has open: the runtime closes an object's when it puts the object to sleep. */
+export function openDatabases(pid) {
+  const folder = `/proc/${pid}/fd`;
+  const target = (name) => {
+    try {
+      return readlinkSync(join(folder, name));
+    } catch {
+      // It was closed meanwhile.
+      return "";
+    }
+  };
+  return readdirSync(folder).filter((name) => /[0-9a-f]{64}\.sqlite$/.test(target(name))).length;
+}
+
+/** How many files a process that is started by this one may have open. */
+export function openFilesMax() {
+  return Number(readFileSync("/proc/self/limits", "utf8").match(/Max open files\s+(\d+)/)?.[1] ?? Infinity);
 }
 
 /** How long the disk beneath a folder takes to make a page durable, in milliseconds: the median of some. */

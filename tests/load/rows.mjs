@@ -20,3 +20,15 @@ export function readLogs(folder) {
   }
   return logs;
 }
+
+/** Who follows which Room, of a server that has been stopped. */
+export function readFollowers(folder) {
+  const files = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".sqlite"));
+  return files.flatMap((file) => {
+    const database = new DatabaseSync(join(folder, file));
+    const isThere = database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'followers'").get();
+    const followers = isThere ? database.prepare("SELECT hub FROM followers").all() : [];
+    database.close();
+    return followers.map(({ hub }) => ({ room: file, hub }));
+  });
+}

@@ -118,7 +118,7 @@ impl Hub {
         self.channels.values().filter_map(due).min()
     }
 
-    /// Follows everything again, once an hour: whatever went wrong with a Room's list of followers is right again then.
+    /// Follows everything again, once a day: whatever went wrong with a Room's list of followers is right again then.
     pub(super) fn review(&mut self, out: &mut Vec<Output>) {
         let mut wanted: Vec<ChannelName> = self.channels.keys().cloned().collect();
         wanted.sort_unstable();

@@ -87,13 +87,13 @@ impl World {
     pub(super) fn clear(&mut self) -> Result<(), String> {
         self.stormy = false;
         // A Room that fell between storing and delivering asks its followers when its alarm rings, ten minutes later; one that
-        // has lost its followers too is found by the Hubs' review, once an hour.
+        // has lost its followers too is found by the Hubs' review, once a day.
         let patience = if self.tally.losses == 0 { 4 * limits::ID_WINDOW_MS } else { 2 * limits::HUB_REVIEW_MS };
         let (cleared_at, steps) = (self.now, self.tally.steps);
         while self.now < cleared_at + patience {
             self.step().map_err(|error| format!("clearing, step {}: {error}", self.tally.steps))?;
             self.publishing = self.tally.steps < steps + 300;
-            if !self.publishing && self.tally.steps.is_multiple_of(20) && self.is_settled() {
+            if !self.publishing && self.is_idle() && self.is_settled() {
                 return Ok(());
             }
         }
@@ -121,20 +121,31 @@ impl World {
         side.room.missed(&Missed { version: VERSION, from: Begin::Last(0) }, turn, &mut side.store).unwrap().after
     }
 
-    fn is_settled(&mut self) -> bool {
-        let quiet = self.calls.is_empty() && self.replies.is_empty() && self.rooms.iter().all(RoomSide::is_quiet);
-        let ends: Vec<Position> = (0..ROOMS).map(|nth| self.end(nth)).collect();
-        quiet
+    /// Whether nothing is under way, and everybody has what it asked for: then nothing happens until an alarm rings.
+    fn is_idle(&self) -> bool {
+        let wires = self.hubs.iter().flat_map(|hub| hub.sockets.values());
+        self.calls.is_empty()
+            && self.replies.is_empty()
+            && self.rooms.iter().all(RoomSide::is_quiet)
+            && wires.into_iter().all(|socket| socket.up.is_empty() && socket.down.is_empty())
             && self.readers.iter().all(|reader| {
-                reader.at.is_some()
-                    && (0..ROOMS).all(|nth| {
-                        reader.channels.get(&nth).is_some_and(|channel| {
-                            let there =
-                                channel.position.is_some_and(|at| at == ends[nth] || at.seq == 0 && ends[nth].seq == 0);
-                            channel.state == State::Has && there
-                        })
-                    })
+                let has = |nth: usize| reader.channels.get(&nth).is_some_and(|channel| channel.state == State::Has);
+                reader.at.is_some() && (0..ROOMS).all(has)
             })
+    }
+
+    fn is_settled(&mut self) -> bool {
+        let ends: Vec<Position> = (0..ROOMS).map(|nth| self.end(nth)).collect();
+        self.readers.iter().all(|reader| {
+            reader.at.is_some()
+                && (0..ROOMS).all(|nth| {
+                    reader.channels.get(&nth).is_some_and(|channel| {
+                        let there =
+                            channel.position.is_some_and(|at| at == ends[nth] || at.seq == 0 && ends[nth].seq == 0);
+                        channel.state == State::Has && there
+                    })
+                })
+        })
     }
 
     /// Whether an object waits for an answer: it is not put to sleep then.
@@ -148,8 +159,10 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         self.tally.steps += 1;
         self.now += self.rng.u64(0..200);
-        if !self.stormy && self.rng.u32(0..200) == 0 {
-            self.now += 60_000;
+        if !self.stormy && !self.publishing && self.is_idle() {
+            let rooms = self.rooms.iter().filter_map(|side| side.alarm);
+            let next = rooms.chain(self.hubs.iter().filter_map(|side| side.alarm)).min();
+            self.now = next.map_or(self.now + 60_000, |next| next.max(self.now));
         }
         for nth in 0..ROOMS {
             if self.rooms[nth].alarm.is_some_and(|at| at <= self.now) {

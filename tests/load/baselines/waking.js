@@ -34,6 +34,8 @@ export class Room extends DurableObject {
 
 export default {
   fetch(request, env) {
+    // Whether it is up is asked before there are sockets: the object would remember that there are none.
+    if (new URL(request.url).pathname === "/up") return new Response("ok");
     return env.ROOM.getByName("only").fetch(request);
   },
 };
