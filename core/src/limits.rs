@@ -181,6 +181,8 @@ pub const ATTACHMENT_BYTES: usize = 16_000;
 pub const HUB_FRAME_RATE: u32 = 100;
 /// Calls to Rooms that a Hub has under way: after a crash it follows thousands of channels anew. The others wait their turn.
 pub const HUB_CALLS_AT_ONCE: usize = 32;
+/// Calls to Rooms that wait for their turn in a Hub: four for each of its sockets. Past it subscribing and asking for history are refused: `overloaded`.
+pub const HUB_CALLS_MAX: usize = 16_000;
 /// Messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.
 pub const HUB_PENDING_MAX: usize = 256;
 /// Bytes of messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.

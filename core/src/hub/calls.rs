@@ -2,10 +2,11 @@
 
 use super::Output;
 use crate::limits;
+use crate::refusal::{Code, Refusal};
 use std::collections::VecDeque;
 
 /// Calls that wait, and how many are on their way. Each channel has at most one call to follow, one to publish, and one for each position that somebody begins
-/// at, so the queue is bounded by the subscriptions.
+/// at; who asks for more when many wait is refused.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     waiting: VecDeque<Output>,
@@ -13,6 +14,14 @@ pub(super) struct Calls {
 }
 
 impl Calls {
+    /// Whether there are so many that nobody may ask for more; what has to be done for those who are there already still is.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        if self.waiting.len() < limits::HUB_CALLS_MAX {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Overloaded, "this hub has too much to ask: try again in a second"))
+    }
+
     pub(super) fn add(&mut self, call: Output) {
         self.waiting.push_back(call);
     }

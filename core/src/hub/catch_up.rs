@@ -37,8 +37,9 @@ impl Hub {
     /// A client asks for older messages of a channel that it has.
     pub(super) fn history(&mut self, slot: Slot, channel: &ChannelName, from: Begin, out: &mut Vec<Output>) {
         let Some(session) = self.session(slot) else { return };
-        if session.subscription(channel).is_none() {
-            let refusal = Refusal::new(Code::InvalidField, "history is for channels that this connection has");
+        let has = session.subscription(channel).is_some();
+        let no_channel = || Refusal::new(Code::InvalidField, "history is for channels that this connection has");
+        if let Err(refusal) = has.then_some(()).ok_or_else(no_channel).and_then(|()| self.calls.check()) {
             return self.object(slot, Some(channel), None, &refusal, out);
         }
         let connection = session.connection.clone();

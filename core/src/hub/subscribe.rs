@@ -29,6 +29,7 @@ impl Hub {
             let message = "this connection has that channel already: unsubscribe first";
             return Err(Refusal::new(Code::InvalidField, message));
         }
+        self.calls.check()?;
         let mut changed = session.clone();
         let (may_publish, expires_at) = admit(&self.app, session, channel, token, turn.now)?;
         changed.subscriptions.push(Subscription { channel: channel.clone(), may_publish, stage: Stage::Joining(from) });

@@ -351,3 +351,19 @@ fn a_token_ends_its_connection_and_a_failed_call_only_the_subscription() {
     hub.handle(Input::Alarm, Turn { now: TURN.now + 1000, ..TURN }, &mut out);
     assert!(out.iter().any(|output| matches!(output, Output::Close { code: 4401, .. })), "{out:?}");
 }
+
+#[test]
+fn what_waits_to_be_asked_is_bounded() {
+    let mut hub = hub();
+    live(&mut hub, "a", 1);
+    let ask = |hub: &mut Hub, seq: usize| {
+        hub.ask(&name("a"), Begin::After(at(seq as u64 + 10)), super::channel::Reader::History(9, String::new()));
+    };
+    (0..limits::HUB_CALLS_MAX).for_each(|seq| ask(&mut hub, seq));
+    let slot = connect(&mut hub);
+    let under_way = limits::HUB_CALLS_AT_ONCE;
+    assert!(hub.calls.check().is_ok(), "so many have been started");
+    (0..under_way).for_each(|seq| ask(&mut hub, limits::HUB_CALLS_MAX + seq));
+    let out = says(&mut hub, slot, r#"{"type":"subscribe","channel":"b"}"#);
+    assert!(sent(&out, slot)[0].contains("overloaded"), "{out:?}");
+}
