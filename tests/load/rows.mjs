@@ -21,11 +21,11 @@ export function readLogs(folder) {
   return logs;
 }
 
-/** Who follows which Room, of a server that has been stopped. */
+/** Who follows which Room, also of a server that runs. */
 export function readFollowers(folder) {
   const files = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".sqlite"));
   return files.flatMap((file) => {
-    const database = new DatabaseSync(join(folder, file));
+    const database = new DatabaseSync(join(folder, file), { readOnly: true });
     const isThere = database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'followers'").get();
     const followers = isThere ? database.prepare("SELECT hub FROM followers").all() : [];
     database.close();

@@ -34,28 +34,33 @@ async function publishAll(posters, channels, number) {
   await Promise.all(posters.map(work));
 }
 
-/** Publishes into every channel, and waits until everybody has it. */
-async function measure({ server, crowd, posters, number, say }) {
-  const total = { ms: 0, processor: 0 };
+/** Publishes into every channel, first while all sleep and then while all are awake, and waits until everybody has it. */
+async function measure({ server, crowd, posters, round, say }) {
+  const result = {};
+  const states = ["asleep", "awake"];
+  for (const state of states) result[state] = { ms: 0, processor: 0 };
   for (const [nth, channels] of portions.entries()) {
     await asleep(server);
-    const [began, used] = [monotonicMs(), processorSeconds(server.pid)];
-    await publishAll(posters, channels, number);
-    const lastAt = await crowd.reach(
-      `portion-${nth}`,
-      Object.fromEntries(channels.map((name) => [name, number])),
-    );
-    total.ms += lastAt - began;
-    total.processor += processorSeconds(server.pid) - used;
+    for (const [at, state] of states.entries()) {
+      const number = round * states.length + at + 1;
+      const [began, used] = [monotonicMs(), processorSeconds(server.pid)];
+      await publishAll(posters, channels, number);
+      const goals = Object.fromEntries(channels.map((name) => [name, number]));
+      result[state].ms += (await crowd.reach(`portion-${nth}`, goals)) - began;
+      result[state].processor += processorSeconds(server.pid) - used;
+    }
   }
-  const result = { perSecond: (count * 1000) / total.ms, micros: (total.processor * 1e6) / count };
-  say(
-    `${result.perSecond.toFixed(0)} messages/s until delivered, ${result.micros.toFixed(0)} µs of processor each`,
-  );
-  return result;
+  const of = ({ ms, processor }) => ({ perSecond: (count * 1000) / ms, micros: (processor * 1e6) / count });
+  const figures = { asleep: of(result.asleep), awake: of(result.awake) };
+  const texts = states.map((state) => {
+    const { perSecond, micros } = figures[state];
+    return `${state} ${perSecond.toFixed(0)} messages/s until delivered, ${micros.toFixed(0)} µs of processor each`;
+  });
+  say(`round ${round + 1}: ${texts.join("; ")}`);
+  return figures;
 }
 
-/** Many channels of few subscribers, on sockets that have many channels each. All objects sleep before each round. */
+/** Many channels of few subscribers, on sockets that have many channels each. */
 export async function channels({ home, rounds, say }) {
   const server = await startDormouse(home);
   const crowd = startSubscribers(1);
@@ -71,21 +76,21 @@ export async function channels({ home, rounds, say }) {
     }
     say(`${count} channels have ${readers} subscribers each after ${seconds.toFixed(1)} s`);
     const results = [];
-    for (let number = 1; number <= Math.ceil(rounds / 3); number++)
-      results.push(await measure({ server, crowd, posters, number, say }));
+    for (let round = 0; round < Math.ceil(rounds / 3); round++)
+      results.push(await measure({ server, crowd, posters, round, say }));
     for (const nth of portions.keys()) await crowd.end(`portion-${nth}`);
     await server.stop();
     const followers = readFollowers(home);
     const hubs = new Set(followers.map(({ hub }) => hub)).size;
     say(`${followers.length} rows of followers, ${hubs} Hubs`);
     const title = `${count} channels, ${readers} subscribers each`;
+    const figures = (state) => [
+      { title: `${title}, ${state}`, unit: "messages/s", values: results.map((all) => all[state].perSecond) },
+      { title: `${title}, ${state}`, unit: "µs/message", values: results.map((all) => all[state].micros) },
+    ];
     const rows = [
-      {
-        title: `${title}, published and delivered`,
-        unit: "/s",
-        values: results.map(({ perSecond }) => perSecond),
-      },
-      { title: `${title}, processor per message`, unit: "µs", values: results.map(({ micros }) => micros) },
+      ...figures("asleep"),
+      ...figures("awake"),
       { title: `${title}, subscribed`, unit: "s", values: [seconds] },
       {
         // One to the Room, and one to each Hub that follows.
