@@ -244,7 +244,11 @@ test("what one may not have is refused in words, and the connection goes on", as
 test("a user's channel reaches all of that user's connections, and nobody else", async () => {
   const exp = inSeconds(3600);
   const own = token({ sub: "7", exp });
-  const other = token({ sub: "8", exp, channels: { "*": ["sub", "pub"], "#server-to-user-*": ["sub", "pub"] } });
+  const other = token({
+    sub: "8",
+    exp,
+    channels: { "*": ["sub", "pub"], "#server-to-user-*": ["sub", "pub"] },
+  });
   const channel = "#server-to-user-7";
   const phone = new Listener(server, `/users/7?token=${own}`);
   await phone.has("welcome");
