@@ -99,7 +99,7 @@ impl Room {
         let position = self.log(turn, store).map_err(refusal_of)?.position();
         let followers = self.followers(store).map_err(refusal_of)?;
         let known = followers.by_hub.get(hub);
-        if known.is_some_and(|follower| follower.at > Some(*at)) {
+        if known.is_some_and(|follower| follower.at >= Some(*at)) {
             return Ok(Followed { position });
         }
         let known = known.map(|follower| follower.epoch);
