@@ -85,8 +85,8 @@ impl Room {
         }
         let followed = self.enrol(follow, turn, store);
         if followed.is_ok() {
-            // A Hub that is gone is found by asking it, and a channel without messages has no other reason to wake.
-            self.wake_at(turn.now + limits::IDLE_LOOK_MS, out);
+            // What was under way to one that follows again is not heard of any more: whether it has everything is asked then.
+            self.wake_at(turn.now + limits::DELIVERY_LOOK_MS, out);
         }
         self.forget_empty();
         followed
