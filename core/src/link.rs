@@ -44,7 +44,7 @@ pub struct Follow {
     pub version: u32,
     /// The Hub's object name.
     pub hub: String,
-    /// The Hub's count of its own decisions, in thousandths of a millisecond since 1970 and never the same twice: a call that was overtaken by a later one changes nothing.
+    /// The Hub's count of its own decisions, in thousandths of a millisecond since 1970 and never the same twice: a Room that remembers a later one ignores the earlier; one that slept asks the Hub before it ends anything.
     #[serde(default)]
     pub at: u64,
 }
