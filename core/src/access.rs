@@ -26,6 +26,9 @@ pub(crate) fn may_join(
         Some(_) => {
             Err(Refusal::new(Code::Forbidden, "a user's channel is for that user: the token's `sub` is another"))
         }
+        None if channel.has_members() && user.is_none() => {
+            Err(Refusal::new(Code::Forbidden, "a presence channel is for users: the token has no `sub`"))
+        }
         None if grants.allow(channel, Grant::Sub) => Ok(rule.publish && grants.allow(channel, Grant::Pub)),
         None => Err(Refusal::new(Code::Forbidden, "the token does not grant `sub` for this channel")),
     }
@@ -45,7 +48,7 @@ mod tests {
         let config = Config::parse(apps).unwrap();
         let app = config.app(None).unwrap();
         let grants: Grants = serde_json::from_str(
-            r##"{"private-a":["sub"],"private-b":["sub","pub"],"#server-to-user-*":["sub","pub"]}"##,
+            r##"{"private-a":["sub"],"private-b":["sub","pub"],"presence-b":["sub","pub"],"#server-to-user-*":["sub","pub"]}"##,
         )
         .unwrap();
         let none = Grants::default();
@@ -56,6 +59,8 @@ mod tests {
             ("private-a", None, Some(&grants), Ok(false)),
             ("private-b", None, Some(&grants), Ok(true)),
             ("presence-a", Some("u"), Some(&grants), Err(Code::Forbidden)),
+            ("presence-b", None, Some(&grants), Err(Code::Forbidden)),
+            ("presence-b", Some("u"), Some(&grants), Ok(true)),
             ("#server-to-user-u", None, None, Err(Code::Unauthorized)),
             ("#server-to-user-u", None, Some(&grants), Err(Code::Forbidden)),
             ("#server-to-user-u", Some("v"), Some(&grants), Err(Code::Forbidden)),

@@ -4,6 +4,7 @@
 use crate::channel::ChannelName;
 use crate::message::{Message, NewMessage, Payload, check_event, check_id, present};
 use crate::position::Position;
+use crate::presence::MemberData;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use base64::Engine;
@@ -67,6 +68,9 @@ pub struct Connect {
     /// Where it begins; `None`: with what comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Begin>,
+    /// What it shows the other members of a presence channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<MemberData>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -50,6 +50,12 @@ impl ChannelName {
         &self.0
     }
 
+    /// Whether its connections are members whom the others see: `presence-…`.
+    #[must_use]
+    pub fn has_members(&self) -> bool {
+        self.0.starts_with("presence-")
+    }
+
     /// Whether joining needs a token that names the channel: `private-…` and `presence-…`.
     #[must_use]
     pub fn needs_token(&self) -> bool {

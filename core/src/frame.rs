@@ -1,6 +1,7 @@
 //! The `plain` dialect: every frame that goes out, and the one that may come in. Its wire strings stand here only.
 
 pub mod many;
+pub mod members;
 
 use crate::channel::ChannelName;
 use crate::message::{Message, Payload, check_event, check_id};

@@ -19,6 +19,7 @@ pub mod link;
 mod log;
 pub mod message;
 pub mod position;
+pub mod presence;
 mod rate;
 pub mod refusal;
 pub mod room;

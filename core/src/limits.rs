@@ -193,3 +193,29 @@ pub const UNFOLLOW_MS: u64 = 5_000;
 /// How often a Hub follows all of its channels anew, in milliseconds (a day): whatever went wrong with a Room's list of followers is right again then. It costs a
 /// request for each channel, and wakes its Room.
 pub const HUB_REVIEW_MS: u64 = 24 * 3600 * 1000;
+
+/// Size of a member's data in bytes; Pusher's own bound for `user_info`. Past it: 413 `too_large`.
+pub const MEMBER_DATA_BYTES: usize = 1024;
+/// Members of one channel, each with its data in the Room's memory while it is looked at: 20 MB at most. Past it: 503 `overloaded`.
+pub const MEMBERS_MAX: usize = 20_000;
+/// Members whom a newcomer is told at once: Pusher's own bound for a presence channel. Past it the count is told, and the list is paged over HTTP.
+pub const MEMBERS_LISTED: usize = 100;
+/// Joins and leaves in one frame: about 64 KB with small data. Past it there are several frames.
+pub const MEMBERS_PER_FRAME: usize = 500;
+/// Joins and leaves in one delivery to a Hub. Past it the others come with the next.
+pub const MEMBERS_PER_DELIVERY: usize = 2_000;
+/// Members on one page of the list.
+pub const MEMBERS_PAGE_MAX: u64 = 1_000;
+/// Members on a page when no limit is asked for.
+pub const MEMBERS_PAGE_DEFAULT: u64 = 100;
+/// How long a member is kept after the last connection ended, in milliseconds: a page that is loaded again is no leave.
+pub const LEAVE_GRACE_MS: u64 = 3_000;
+/// How long members are kept whose connections vanished without a word (restart, deploy), in milliseconds: their clients are about to come back. With
+/// `PRESENCE_LEASE_MS` it is less than a minute.
+pub const LOST_GRACE_MS: u64 = 15_000;
+/// How often an object that answers for members looks whether they are still there, in milliseconds: one waking and one row. A Hub always; a Room while it is followed.
+pub const PRESENCE_LEASE_MS: u64 = 40_000;
+/// The least time between two announcements of joins and leaves in a Room, in milliseconds: what happens meanwhile is announced together.
+pub const MEMBERS_PAUSE_MS: u64 = 200;
+/// Rows of members who left, kept so that a Hub that is behind can be told of their leaving. Past it they go, and such a Hub gets the list anew.
+pub const GONE_MAX: usize = 5_000;

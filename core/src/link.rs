@@ -9,6 +9,7 @@ use crate::channel::ChannelName;
 use crate::frame::Gap;
 use crate::message::{Message, NewMessage};
 use crate::position::Position;
+use crate::presence::Changes;
 use crate::refusal::{Code, Refusal};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,8 @@ pub struct Delivery {
     pub messages: Vec<Message>,
     /// What cannot be had before `after` (its `position` is `after`).
     pub gap: Option<Gap>,
+    /// Who came and went, in a presence channel.
+    pub members: Option<Changes>,
 }
 
 /// What a Hub answers to a [`Delivery`].
@@ -86,6 +89,14 @@ pub struct Receipt {
     /// The last position that it has; before `after` when something is missing in between. `None`: it has not begun yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub have: Option<Position>,
+    /// The revision of the members that its sockets have been told. `None`: none of them has been told anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u64>,
+}
+
+impl Receipt {
+    /// Nobody wants the channel.
+    pub const UNWANTED: Self = Self { wanted: false, have: None, members: None };
 }
 
 impl Delivery {
@@ -106,9 +117,11 @@ impl Delivery {
         let messages: Vec<String> = self.messages.iter().map(|message| write_wire(message, None, None)).collect();
         let gap = self.gap.as_ref().and_then(|gap| serde_json::to_string(gap).ok());
         let gap = gap.map_or_else(String::new, |gap| format!(",\"gap\":{gap}"));
+        let members = self.members.as_ref().and_then(|members| serde_json::to_string(members).ok());
+        let members = members.map_or_else(String::new, |members| format!(",\"members\":{members}"));
         let (channel, after, messages) = (&self.channel, self.after, messages.join(","));
         format!(
-            "{{\"version\":{VERSION},\"channel\":\"{channel}\",\"after\":\"{after}\"{gap},\"messages\":[{messages}]}}"
+            "{{\"version\":{VERSION},\"channel\":\"{channel}\",\"after\":\"{after}\"{gap}{members},\"messages\":[{messages}]}}"
         )
     }
 
@@ -120,6 +133,8 @@ impl Delivery {
             after: Position,
             #[serde(default)]
             gap: Option<Gap>,
+            #[serde(default)]
+            members: Option<Changes>,
             #[serde(borrow)]
             messages: Vec<Wire<'a>>,
         }
@@ -131,6 +146,7 @@ impl Delivery {
             after: read.after,
             messages: messages?.into_iter().map(|new| new.message).collect(),
             gap: read.gap,
+            members: read.members,
         })
     }
 }
@@ -147,6 +163,7 @@ mod tests {
     use crate::frame::{Gap, GapReason};
     use crate::message::{Message, Payload};
     use crate::position::Epoch;
+    use crate::presence::Changes;
 
     #[test]
     fn a_hub_is_named_after_app_region_and_number() {
@@ -168,6 +185,7 @@ mod tests {
                 Message::new(None, Payload::Binary((0..=255).collect()), None),
             ],
             gap: Some(Gap { after: at(7), position: at(41), reason: GapReason::Expired }),
+            members: Some(Changes { after: Some(3), revision: 4, ..Changes::default() }),
         };
         assert_eq!(Delivery::decode(&delivery.encode()).unwrap(), delivery);
         assert_eq!(delivery.position(), at(44));

@@ -3,6 +3,7 @@
 use crate::channel::ChannelName;
 use crate::config::App;
 use crate::limits;
+use crate::presence::MemberData;
 use crate::refusal::{Code, Refusal};
 use jwt_compact::alg::{Hs256, Hs256Key};
 use jwt_compact::{AlgorithmExt, UntrustedToken};
@@ -18,6 +19,9 @@ pub struct Token {
     /// What it grants.
     #[serde(default, rename = "channels")]
     pub grants: Grants,
+    // Not as its text: the claims are read into a tree first.
+    #[serde(default)]
+    info: Option<serde_json::Value>,
     #[serde(skip)]
     expires_at_s: u64,
 }
@@ -71,6 +75,11 @@ impl Token {
             return Err(bad("sub has 1 to 128 characters"));
         }
         Ok(token)
+    }
+
+    /// What the user shows the other members of presence channels, where the token says it: a client cannot say otherwise then.
+    pub fn info(&self) -> Result<Option<MemberData>, Refusal> {
+        self.info.as_ref().map(|info| MemberData::parse(&info.to_string())).transpose()
     }
 
     /// `exp`, in milliseconds.

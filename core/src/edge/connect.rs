@@ -10,6 +10,7 @@ use crate::frame::{SUBPROTOCOL, SUBPROTOCOL_TOKEN};
 use crate::head::Head;
 use crate::hub::{HubConnect, Want};
 use crate::limits;
+use crate::presence::{self, MemberData};
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use crate::token::{Grants, Token};
@@ -36,10 +37,10 @@ impl Admission {
     /// The same client as a Hub takes it: for when the room has as many sockets as it may.
     #[must_use]
     pub fn into_many(self) -> ManyAdmission {
-        let Connect { version, format, user, expires_at, may_publish, from } = self.connect;
-        let wants = vec![Want { channel: self.channel, from, may_publish }];
+        let Connect { version, format, user, expires_at, may_publish, from, data } = self.connect;
+        let wants = vec![Want { channel: self.channel, from, may_publish, data }];
         // It speaks of this one channel for as long as it lives, so what else the token grants is of no use to it.
-        let connect = HubConnect { version, format, user, expires_at, grants: Grants::default(), wants };
+        let connect = HubConnect { version, format, user, expires_at, grants: Grants::default(), info: None, wants };
         ManyAdmission { app: self.app, connect, subprotocol: self.subprotocol, allow_origin: self.allow_origin }
     }
 }
@@ -66,6 +67,7 @@ pub fn admit(config: &Config, channel: &ChannelName, head: &Head<'_>, now_s: u64
         expires_at: guest.expires_at(),
         may_publish: may_publish && websocket,
         from: begin(head, websocket)?,
+        data: guest.data(channel, head)?,
     };
     Ok(Admission {
         app: guest.app.id.clone(),
@@ -102,6 +104,18 @@ impl<'a> Guest<'a> {
 
     pub(super) fn expires_at(&self) -> Option<u64> {
         self.token.as_ref().map(Token::expires_at_ms)
+    }
+
+    /// What it shows the other members of a presence channel: what its token says, or else what it says itself.
+    pub(super) fn data(&self, channel: &ChannelName, head: &Head<'_>) -> Result<Option<MemberData>, Refusal> {
+        if !channel.has_members() {
+            return Ok(None);
+        }
+        presence::shown(self.info()?.as_ref(), head.query("data").map(|data| MemberData::parse(&data)).transpose()?)
+    }
+
+    pub(super) fn info(&self) -> Result<Option<MemberData>, Refusal> {
+        self.token.as_ref().map_or(Ok(None), Token::info)
     }
 
     /// Whether it may join the channel, and if so, whether it may publish.

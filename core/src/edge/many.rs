@@ -52,6 +52,7 @@ pub fn admit_many(config: &Config, route: &Route, head: &Head<'_>, now_s: u64) -
         user: guest.user(),
         expires_at: guest.expires_at(),
         grants,
+        info: if stream { None } else { guest.info()? },
         wants,
     };
     let (app, subprotocol, allow_origin) = (guest.app.id.clone(), guest.subprotocol, guest.allow_origin);
@@ -68,7 +69,8 @@ fn wants(guest: &Guest<'_>, head: &Head<'_>) -> Result<Vec<Want>, Refusal> {
         guest.may_join(&channel).map_err(|refusal| of(&channel, &refusal))?;
         let place = places.iter().find(|(of, _)| *of == channel);
         let from = place.map(|(_, position)| Begin::After(*position)).or(last);
-        Ok(Want { channel, from, may_publish: false })
+        let data = guest.data(&channel, head).map_err(|refusal| of(&channel, &refusal))?;
+        Ok(Want { channel, from, may_publish: false, data })
     };
     channels.into_iter().map(want).collect()
 }

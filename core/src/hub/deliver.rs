@@ -12,16 +12,16 @@ impl Hub {
     /// Takes messages, drops what is known, and says what the Hub has then. No request, no row; one attachment is written, whatever the number of sockets.
     pub(super) fn deliver(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> Receipt {
         let channel = &delivery.channel;
-        let Some(known) = self.channels.get_mut(channel) else { return Receipt { wanted: false, have: None } };
+        let Some(known) = self.channels.get_mut(channel) else { return Receipt::UNWANTED };
         let have = match known.have {
             // The answer to the call that follows is still on its way. This delivery does not stand for it: the call may fail yet.
-            None => return Receipt { wanted: true, have: None },
+            None => return Receipt { wanted: true, have: None, members: None },
             Some(have) if have.epoch != delivery.after.epoch => {
                 self.start_anew(channel, have, out);
-                return Receipt { wanted: true, have: None };
+                return Receipt { wanted: true, have: None, members: None };
             }
             Some(have) if have.seq < delivery.after.seq => {
-                let Some(gap) = delivery.gap else { return Receipt { wanted: true, have: Some(have) } };
+                let Some(gap) = delivery.gap else { return Receipt { wanted: true, have: Some(have), members: None } };
                 let gap = Gap { after: have, position: delivery.after, reason: gap.reason };
                 for (format, slots) in known.audience() {
                     self.tell_gap(&slots, format, channel, gap, out);
@@ -35,7 +35,7 @@ impl Hub {
         self.broadcast(channel, &new, out);
         let end = new.last().map_or(have, |(position, _)| *position);
         self.has(channel, end, out);
-        Receipt { wanted: true, have: Some(end) }
+        Receipt { wanted: true, have: Some(end), members: None }
     }
 
     /// One frame for each message and format, for all who are live.

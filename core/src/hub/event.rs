@@ -7,6 +7,7 @@ use crate::frame::Frame;
 use crate::link::{Delivery, Receipt};
 use crate::message::NewMessage;
 use crate::position::Position;
+use crate::presence::MemberData;
 use crate::refusal::Refusal;
 use crate::session::Format;
 use crate::token::Grants;
@@ -29,6 +30,9 @@ pub struct HubConnect {
     /// What the token grants.
     #[serde(default, skip_serializing_if = "Grants::is_empty")]
     pub grants: Grants,
+    /// What the token says that the user shows in presence channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub info: Option<MemberData>,
     /// What it wants from the beginning. For the formats of one channel exactly that channel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<Want>,
@@ -45,6 +49,9 @@ pub struct Want {
     /// Whether it may publish.
     #[serde(default)]
     pub may_publish: bool,
+    /// What it shows the other members of a presence channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<MemberData>,
 }
 
 /// What happens to a Hub.

@@ -42,7 +42,7 @@ fn handle(hub: &mut Hub, input: Input) -> Vec<Output> {
 
 fn connect_as(hub: &mut Hub, format: Format, wants: Vec<Want>) -> (Slot, Vec<Output>) {
     let (user, expires_at, grants) = (None, None, Grants::default());
-    let connect = HubConnect { version: VERSION, format, user, expires_at, grants, wants };
+    let connect = HubConnect { version: VERSION, format, user, expires_at, grants, info: None, wants };
     let connection = format!("c{}", hub.sessions.len());
     let mut out = handle(hub, Input::Connect { connect, connection });
     match out.remove(0) {
@@ -70,7 +70,7 @@ fn live(hub: &mut Hub, channel: &str, have: u64) -> Slot {
 fn delivery(channel: &str, after: u64, count: u64) -> Delivery {
     let message = |nth: u64| Message::new(None, Payload::Json(format!("{nth}")), None);
     let messages = (after + 1..=after + count).map(message).collect();
-    Delivery { channel: name(channel), after: at(after), messages, gap: None }
+    Delivery { channel: name(channel), after: at(after), messages, gap: None, members: None }
 }
 
 fn deliver(hub: &mut Hub, delivery: Delivery) -> (Receipt, Vec<Output>) {
@@ -129,7 +129,7 @@ fn a_delivery_is_sent_once_whatever_comes_of_it_before() {
     let (receipt, out) = deliver(&mut hub, delivery("a", 11, 1));
     assert_eq!((receipt.have, out.len()), (Some(at(10)), 0), "{out:?}");
     let (receipt, _) = deliver(&mut hub, delivery("b", 1, 1));
-    assert_eq!(receipt, Receipt { wanted: false, have: None });
+    assert_eq!(receipt, Receipt::UNWANTED);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_new_epoch_begins_with_the_rooms_own_words() {
     let slot = live(&mut hub, "a", 7);
     let new = |seq| Epoch::new(1).at(seq);
     let (receipt, out) = deliver(&mut hub, Delivery { after: new(0), ..delivery("a", 0, 1) });
-    assert_eq!(receipt, Receipt { wanted: true, have: None });
+    assert_eq!(receipt, Receipt { wanted: true, have: None, members: None });
     assert!(out.iter().any(|output| matches!(output, Output::Follow { .. })), "{out:?}");
     let out = followed(&mut hub, "a", Ok(new(1)));
     let from = Begin::After(at(7));
@@ -252,7 +252,8 @@ fn a_full_hub_refuses_and_has_room_again() {
     let mut hub = hub();
     let slots: Vec<Slot> = (0..3).map(|_| connect(&mut hub)).collect();
     let (user, expires_at, grants, wants) = (None, None, Grants::default(), Vec::new());
-    let connect_frame = HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, wants };
+    let connect_frame =
+        HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, info: None, wants };
     let out = handle(&mut hub, Input::Connect { connect: connect_frame, connection: "d".into() });
     assert!(matches!(out.as_slice(), [Output::Refuse(refusal)] if refusal.code == Code::Full), "{out:?}");
     handle(&mut hub, Input::Left { slot: slots[1] });
@@ -262,7 +263,7 @@ fn a_full_hub_refuses_and_has_room_again() {
 #[test]
 fn a_connection_of_one_channel_hears_what_it_would_in_the_room() {
     let mut hub = hub();
-    let want = Want { channel: name("chat"), from: None, may_publish: true };
+    let want = Want { channel: name("chat"), from: None, may_publish: true, data: None };
     let (json, out) = connect_as(&mut hub, Format::Json, vec![want.clone()]);
     assert_eq!(sent(&out, json), [""; 0]);
     let (raw, _) = connect_as(&mut hub, Format::Raw, vec![want]);
@@ -314,7 +315,8 @@ fn publishes_keep_their_order_and_share_the_next_call() {
 #[test]
 fn a_stream_of_many_says_where_it_is_in_all_of_them() {
     let mut hub = hub();
-    let want = |channel| Want { channel: name(channel), from: Some(Begin::After(at(3))), may_publish: false };
+    let want =
+        |channel| Want { channel: name(channel), from: Some(Begin::After(at(3))), may_publish: false, data: None };
     let (slot, _) = connect_as(&mut hub, Format::ManyStream, vec![want("a"), want("b")]);
     followed(&mut hub, "a", Ok(at(3)));
     let (_, out) = deliver(&mut hub, delivery("a", 3, 1));
@@ -339,7 +341,7 @@ fn a_token_ends_its_connection_and_a_failed_call_only_the_subscription() {
     let mut hub = hub();
     let (user, grants, wants) = (None, Grants::default(), Vec::new());
     let expires_at = Some(TURN.now + 1000);
-    let connect = HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, wants };
+    let connect = HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, info: None, wants };
     let out = handle(&mut hub, Input::Connect { connect, connection: "c".into() });
     assert!(out.contains(&Output::WakeAt(TURN.now + 1000)), "{out:?}");
     says(&mut hub, 0, r#"{"type":"subscribe","channel":"a"}"#);

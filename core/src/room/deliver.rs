@@ -118,7 +118,7 @@ impl Room {
             let read = self.log(turn, store)?.read(store, next, limits::DELIVERY_BYTES, u64::MAX)?;
             read.into_iter().map(|(_, _, message)| message).collect()
         };
-        Ok(Delivery { channel: self.channel.clone(), after: start.position, messages, gap: start.gap })
+        Ok(Delivery { channel: self.channel.clone(), after: start.position, messages, gap: start.gap, members: None })
     }
 
     /// What became of a delivery. An answer that says nothing new is a failure as well: the next delivery would be the same.

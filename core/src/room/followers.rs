@@ -187,7 +187,7 @@ impl Room {
         };
         let read = log.read(store, after.seq + 1, limits::REPLAY_BATCH_BYTES, u64::MAX)?;
         let messages = read.into_iter().map(|(_, _, message)| message).collect();
-        Ok(Delivery { channel, after, messages, gap })
+        Ok(Delivery { channel, after, messages, gap, members: None })
     }
 
     /// The followers, read when they are first needed.

@@ -195,7 +195,15 @@ fn slow_readers_are_looked_for_now_and_then() {
 }
 
 fn connect() -> Connect {
-    Connect { version: VERSION, format: Format::Json, user: None, expires_at: None, may_publish: true, from: None }
+    Connect {
+        version: VERSION,
+        format: Format::Json,
+        user: None,
+        expires_at: None,
+        may_publish: true,
+        from: None,
+        data: None,
+    }
 }
 
 #[test]

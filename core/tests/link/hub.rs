@@ -79,6 +79,7 @@ impl World {
             user: None,
             expires_at: None,
             grants: dormouse_core::token::Grants::default(),
+            info: None,
             wants: Vec::new(),
         };
         self.drive_hub(nth, Input::Connect { connect, connection }, Some(reader))

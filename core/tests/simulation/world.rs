@@ -263,8 +263,15 @@ impl World {
         }
         self.connections += 1;
         let connection = format!("c{}", self.connections);
-        let connect =
-            Connect { version: VERSION, format: Format::Json, user: None, expires_at: None, may_publish: true, from };
+        let connect = Connect {
+            version: VERSION,
+            format: Format::Json,
+            user: None,
+            expires_at: None,
+            may_publish: true,
+            from,
+            data: None,
+        };
         self.readers[reader].connects(connection.clone());
         self.arriving = Some(reader);
         let sockets = self.sockets.len();

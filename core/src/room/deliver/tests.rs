@@ -90,7 +90,7 @@ fn what_fails_is_tried_again_after_longer_and_longer_pauses() {
 fn an_answer_that_says_nothing_new_makes_no_loop() {
     let mut world = World::followed_by(History::default(), &["a"]);
     let to = world.publish(&["one", "two"]).remove(0);
-    let outputs = world.receipt(&to, Ok(Receipt { wanted: true, have: None }));
+    let outputs = world.receipt(&to, Ok(Receipt { wanted: true, have: None, members: None }));
     assert!(brought(outputs).is_empty(), "it has not begun");
     world.now += limits::DELIVERY_RETRY_MS;
     let mut to = brought(world.alarm()).remove(0);
@@ -100,7 +100,7 @@ fn an_answer_that_says_nothing_new_makes_no_loop() {
     assert_eq!(alarms(&world.has(&to, 0), world.now).len(), 1);
     world.now += limits::DELIVERY_RETRY_MAX_MS;
     to = brought(world.alarm()).remove(0);
-    let other = |seq| Ok(Receipt { wanted: true, have: Some(Epoch::new(9).at(seq)) });
+    let other = |seq| Ok(Receipt { wanted: true, have: Some(Epoch::new(9).at(seq)), members: None });
     let lost = brought(world.receipt(&to, other(5))).remove(0);
     assert_eq!(lost.is(), (at(0), vec!["one", "two"], Some((Epoch::new(9).at(5), GapReason::Lost))));
     assert!(brought(world.receipt(&lost, other(5))).is_empty());
@@ -114,7 +114,7 @@ fn an_answer_that_says_nothing_new_makes_no_loop() {
 fn a_hub_that_does_not_want_the_channel_is_removed() {
     let mut world = World::followed_by(History::default(), &["a", "b"]);
     let to = world.publish(&["one"]);
-    let unwanted = || Ok(Receipt { wanted: false, have: None });
+    let unwanted = || Ok(Receipt::UNWANTED);
     world.store.failing = Some(StoreError::Failed);
     assert_eq!(alarms(&world.receipt(&to[0], unwanted()), world.now), [limits::DELIVERY_RETRY_MS]);
     assert_eq!(world.store.followers.len(), 2, "the row is still there: it is asked again");

@@ -14,7 +14,7 @@ fn an_answer_from_before_it_followed_anew_does_not_end_it() {
     let mut world = World::followed_by(History::default(), &["a"]);
     let to = world.publish(&["one"]).remove(0);
     assert_eq!(world.follow("a"), Ok(at(1)));
-    assert_eq!(world.receipt(&to, Ok(Receipt { wanted: false, have: None })), []);
+    assert_eq!(world.receipt(&to, Ok(Receipt::UNWANTED)), []);
     assert_eq!(world.publish(&["two"])[0].is(), (at(1), vec!["two"], None));
 }
 
@@ -29,7 +29,7 @@ fn what_is_followed_is_not_forgotten_and_everyone_is_asked() {
     assert_eq!(alarms(&outputs, world.now), [limits::IDLE_LOOK_MS]);
     let probe = brought(outputs).remove(0);
     assert_eq!(probe.is(), (at(1), vec![], None));
-    let outputs = world.receipt(&probe, Ok(Receipt { wanted: false, have: None }));
+    let outputs = world.receipt(&probe, Ok(Receipt::UNWANTED));
     assert_eq!(alarms(&outputs, world.now), [0], "nothing holds it back any more");
     assert_eq!(world.alarm(), [Output::Forget]);
 }
@@ -126,7 +126,7 @@ fn a_room_that_slept_asks_before_it_ends_it() {
         world.sleep();
         let probe = brought(world.unfollow("a")).remove(0);
         assert_eq!((probe.is(), world.unfollow("a")), ((at(1), vec![], None), vec![]));
-        world.receipt(&probe, Ok(Receipt { wanted, have: wanted.then_some(at(1)) }));
+        world.receipt(&probe, Ok(Receipt { wanted, have: wanted.then_some(at(1)), members: None }));
         assert_eq!(world.publish(&["two"]).len(), usize::from(wanted));
     }
 }
