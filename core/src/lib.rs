@@ -23,6 +23,7 @@ pub mod presence;
 mod rate;
 pub mod refusal;
 pub mod room;
+mod roster;
 mod segment;
 pub mod session;
 mod speech;

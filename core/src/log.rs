@@ -115,6 +115,11 @@ impl Log {
         self.history.size > 0
     }
 
+    /// When the newest message was stored, in milliseconds.
+    pub(crate) fn newest_at(&self) -> Option<u64> {
+        self.segments.back().map(|newest| newest.time)
+    }
+
     /// When everything is out of its time, ids included; `None` for a log that has nothing.
     pub(crate) fn forgettable_at(&self) -> Option<u64> {
         let newest = self.segments.back()?;

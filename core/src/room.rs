@@ -9,11 +9,13 @@ mod deliver;
 mod event;
 mod followers;
 mod history;
+mod members;
 mod replay;
 mod tail;
 
 pub use event::{Input, Output, Turn};
 pub use history::{Page, PageQuery};
+pub use members::{Announcement, MembersPage, MembersQuery};
 
 use crate::call::{Begin, Connect};
 use crate::channel::ChannelName;
@@ -30,6 +32,7 @@ use crate::speech::{self, Fault};
 use crate::store::{Store, StoreError};
 use commit::{Asker, Pending};
 use followers::Followers;
+use members::Members;
 use replay::Batch;
 
 /// A channel's home.
@@ -41,6 +44,8 @@ pub struct Room {
     log: Option<Log>,
     /// As well.
     followers: Option<Followers>,
+    /// As well; in presence channels.
+    members: Option<Members>,
     /// Whether a write is on its way to the disk. Publishes wait meanwhile, and share the next row.
     flushing: bool,
     /// Whether the last row had more than one publisher: the next publish is not likely to be alone either.
@@ -66,6 +71,7 @@ impl Room {
             rule,
             log: None,
             followers: None,
+            members: None,
             flushing: false,
             hot: false,
             pending: Vec::new(),
@@ -96,8 +102,9 @@ impl Room {
             Input::Publish { ticket, messages } => self.publish(Asker::Call(ticket), messages, turn, store, out),
             Input::Flushed(result) => self.flushed(result, turn, store, out),
             Input::Replay { session } => self.replay(session, turn, store, out),
-            Input::Left { connection, sockets } => self.left(&connection, sockets, turn, store, out),
+            Input::Left { session, sockets } => self.left(&session, sockets, turn, store, out),
             Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
+            Input::Announce => self.announce_now(turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
         self.forget_empty();
@@ -150,8 +157,12 @@ impl Room {
             may_publish: connect.may_publish,
             epoch: head.epoch,
             behind: (!at_once).then_some(next),
+            data: connect.data,
+            told: None,
         };
-        let mut out = vec![Output::Accept(session.clone())];
+        let mut out = Vec::new();
+        self.enter(&session, turn, store, &mut out)?;
+        out.push(Output::Accept(session.clone()));
         let welcome = Say::Welcome {
             connection,
             position: resumed.map_or(position, |(after, _)| after),
@@ -172,6 +183,7 @@ impl Room {
             self.wake_at(turn.now + limits::REPLAY_LEASE_MS, &mut out);
             out.push(Output::Pump);
         }
+        self.announce(turn, store, &mut out);
         Ok(out)
     }
 
@@ -202,8 +214,9 @@ impl Room {
         }
     }
 
-    fn left<S: Store>(&mut self, connection: &str, sockets: usize, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
-        self.buckets.remove(connection);
+    fn left<S: Store>(&mut self, session: &Session, sockets: usize, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        self.buckets.remove(&session.connection);
+        self.exit(session, turn, store, out);
         if sockets > 0 {
             return;
         }
@@ -236,12 +249,14 @@ impl Room {
         // A store that cannot be read now is looked at again when the room is next used.
         let kept = self.log(turn, store).map(|log| log.forgettable_at());
         let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
-        let followed = self.look_after(spent, turn, store, &mut due, out);
+        let inhabited = self.look_at_members(turn, store, &mut due, out);
+        let followed = self.look_after(spent && !inhabited, turn, store, &mut due, out);
         match kept.unwrap_or_default() {
             Some(at) if at > turn.now => due.push(at),
-            _ if spent && remaining == 0 && !followed && !self.flushing => {
+            _ if spent && remaining == 0 && !followed && !inhabited && !self.flushing => {
                 self.log = None;
                 self.followers = None;
+                self.members = None;
                 out.push(Output::Forget);
             }
             // There are listeners, and their positions are of this epoch: the log's end stays as long as they do.

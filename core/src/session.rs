@@ -1,6 +1,7 @@
 //! What is remembered about a connection: it lives in the socket's attachment, so it survives sleep.
 
 use crate::position::Epoch;
+use crate::presence::MemberData;
 use serde::{Deserialize, Serialize};
 
 /// How a connection is spoken to. It is fixed when the socket is accepted, so it can be one of its tags.
@@ -73,6 +74,12 @@ pub struct Session {
     /// While it is replayed to: the next `seq` it gets. Live messages wait until it has caught up.
     #[serde(rename = "b", skip_serializing_if = "Option::is_none", default)]
     pub behind: Option<u64>,
+    /// What it shows the other members of a presence channel.
+    #[serde(rename = "d", skip_serializing_if = "Option::is_none", default)]
+    pub data: Option<MemberData>,
+    /// The revision of the members that it has been told; of all connections the greatest is what they all have. `None`: it waits for the list.
+    #[serde(rename = "t", skip_serializing_if = "Option::is_none", default)]
+    pub told: Option<u64>,
 }
 
 impl Session {
@@ -104,6 +111,8 @@ mod tests {
             may_publish: true,
             epoch: Epoch::new(u64::MAX),
             behind: Some(u64::MAX),
+            data: None,
+            told: Some(u64::MAX),
         };
         let text = session.encode();
         assert!(text.len() < 400, "{}", text.len());

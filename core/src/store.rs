@@ -1,7 +1,10 @@
 //! Where a log's rows are kept: the trait that the runtime's SQLite and the memory twin implement.
 
 use crate::position::Epoch;
+use crate::session::Session;
 use std::collections::BTreeMap;
+
+pub use crate::roster::{MemberRow, OWN};
 
 /// Why a row could not be written or read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +61,36 @@ pub trait Store {
     fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError>;
     /// A Hub follows no longer. One row deleted.
     fn unfollow(&mut self, hub: &str) -> Result<(), StoreError>;
+    /// The rows of the members. Must not create anything.
+    fn members(&mut self) -> Result<Vec<MemberRow>, StoreError>;
+    /// Puts a member's row in place of what is there. Creates what it needs. One row written.
+    fn put_member(&mut self, row: &MemberRow) -> Result<(), StoreError>;
+    /// Deletes a member's row. One row deleted.
+    fn remove_member(&mut self, source: &str, user: &str) -> Result<(), StoreError>;
+    /// The sessions of all sockets whose end has not been told.
+    fn present(&mut self) -> Vec<Session>;
 }
+
+/// The methods of a test's store in which there are no members.
+#[cfg(test)]
+macro_rules! without_members {
+    () => {
+        fn members(&mut self) -> Result<Vec<crate::store::MemberRow>, StoreError> {
+            Ok(Vec::new())
+        }
+        fn put_member(&mut self, _row: &crate::store::MemberRow) -> Result<(), StoreError> {
+            Err(StoreError::Failed)
+        }
+        fn remove_member(&mut self, _source: &str, _user: &str) -> Result<(), StoreError> {
+            Err(StoreError::Failed)
+        }
+        fn present(&mut self) -> Vec<crate::session::Session> {
+            Vec::new()
+        }
+    };
+}
+#[cfg(test)]
+pub(crate) use without_members;
 
 /// The store in memory: the twin of the runtime's, for tests and simulations.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +99,10 @@ pub struct MemoryStore {
     pub rows: BTreeMap<u32, Row>,
     /// The followers' rows.
     pub followers: BTreeMap<String, Epoch>,
+    /// The members' rows.
+    pub members: BTreeMap<(String, String), MemberRow>,
+    /// The connected sessions, in presence channels.
+    pub present: Vec<Session>,
     /// What the connected sessions remember.
     pub remembered: Option<Epoch>,
     /// The next writes fail so.
@@ -127,5 +163,31 @@ impl Store for MemoryStore {
         self.followers.remove(hub);
         self.written += 1;
         Ok(())
+    }
+
+    fn members(&mut self) -> Result<Vec<MemberRow>, StoreError> {
+        Ok(self.members.values().cloned().collect())
+    }
+
+    fn put_member(&mut self, row: &MemberRow) -> Result<(), StoreError> {
+        if let Some(error) = self.failing {
+            return Err(error);
+        }
+        self.members.insert((row.source.clone(), row.user.clone()), row.clone());
+        self.written += 1;
+        Ok(())
+    }
+
+    fn remove_member(&mut self, source: &str, user: &str) -> Result<(), StoreError> {
+        if let Some(error) = self.failing {
+            return Err(error);
+        }
+        self.members.remove(&(source.to_owned(), user.to_owned()));
+        self.written += 1;
+        Ok(())
+    }
+
+    fn present(&mut self) -> Vec<Session> {
+        self.present.clone()
     }
 }

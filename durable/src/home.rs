@@ -1,6 +1,7 @@
 //! One channel's home as the runtime runs it: what happens is told to the core, and what the core says is performed.
 
 mod followers;
+mod members;
 
 use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
@@ -69,7 +70,6 @@ impl Home {
         };
         let (storage, alarm) = (state.storage().ok()?, state.storage().ok()?);
         let asked: DurableObjectState = JsValue::from(&state).unchecked_into();
-        let remembered = move || sockets::open(&asked).iter().find_map(sockets::session).map(|session| session.epoch);
         Some(Rc::new_cyclic(|home: &Weak<Self>| Self {
             told: {
                 let home = home.clone();
@@ -93,7 +93,7 @@ impl Home {
             app: app.to_owned(),
             rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None)),
             channel,
-            store: RefCell::new(SqlStore::new(storage, Box::new(remembered))),
+            store: RefCell::new(SqlStore::new(storage, asked)),
             state,
             open: Cell::new(None),
             deserted: Cell::new(false),
@@ -170,6 +170,9 @@ impl Home {
                 }
             }
             Output::Deliver { hub, ticket, delivery } => self.deliver(hub, ticket, delivery),
+            Output::Announce(announcement) => self.announce(&announcement),
+            Output::AnnounceIn(pause) => self.announce_in(pause),
+            Output::Told { revision } => self.told_one(revision),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),
@@ -313,7 +316,7 @@ impl Home {
             None => self.open(),
         };
         self.open.set(Some(open));
-        self.drive(Input::Left { connection: session.connection, sockets: open });
+        self.drive(Input::Left { session, sockets: open });
     }
 
     /// The alarm rang.

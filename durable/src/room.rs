@@ -7,6 +7,7 @@ use dormouse_core::call::{CONNECT_PATH, MESSAGES_PATH, PUBLISH_PATH};
 use dormouse_core::frame::Frame;
 use dormouse_core::limits;
 use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, UNFOLLOW_PATH};
+use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
 use dormouse_core::room::Input;
 use dormouse_core::session::Session;
@@ -110,9 +111,10 @@ impl Room {
 fn call(home: &Rc<Home>, request: web_sys::Request) -> worker::Result<JsValue> {
     let path = Url::parse(&request.url()).map(|url| url.path().to_owned()).unwrap_or_default();
     Ok(match path.as_str() {
-        FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH => home.asked(&path, &request).into(),
+        FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH | REPORT_PATH => home.asked(&path, &request).into(),
         CONNECT_PATH => home.connect(&Request::from(request))?.into(),
         MESSAGES_PATH => home.messages(&Request::from(request)).into(),
+        MEMBERS_PATH => home.members(&Request::from(request)).into(),
         _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
     })
 }

@@ -97,6 +97,11 @@ pub(crate) fn replayed(state: &DurableObjectState) -> Vec<WebSocket> {
     state.get_websockets_with_tag(REPLAYED).unwrap_or_default()
 }
 
+/// All sockets, those too that are closing: each will have its own end.
+pub(crate) fn all(state: &DurableObjectState) -> Vec<WebSocket> {
+    state.get_websockets().unwrap_or_default()
+}
+
 /// All sockets that are open.
 pub(crate) fn open(state: &DurableObjectState) -> Vec<WebSocket> {
     let mut sockets = state.get_websockets().unwrap_or_default();

@@ -1,12 +1,16 @@
-//! The log's rows and the followers in the object's SQLite. Every statement stands here.
+//! The log's rows, the followers and the members in the object's SQLite. Every statement stands here.
 
 use dormouse_core::position::Epoch;
-use dormouse_core::store::{Row, RowHead, Store, StoreError};
+use dormouse_core::presence::MemberData;
+use dormouse_core::session::Session;
+use dormouse_core::store::{MemberRow, Row, RowHead, Store, StoreError};
 use js_sys::{Array, JsString, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::js_sys;
 use worker::console_error;
-use worker::worker_sys::{DurableObjectStorage, SqlStorageCursor};
+use worker::worker_sys::{DurableObjectState, DurableObjectStorage, SqlStorageCursor};
+
+use crate::sockets;
 
 #[wasm_bindgen]
 extern "C" {
@@ -19,7 +23,7 @@ extern "C" {
     type Storage;
 }
 
-const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('log', 'followers')";
+const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('log', 'followers', 'members')";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS log (
     slot INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
     time INTEGER NOT NULL, bytes INTEGER NOT NULL, ids BLOB NOT NULL, body BLOB NOT NULL) STRICT";
@@ -36,6 +40,13 @@ const CREATE_FOLLOWERS: &str =
 const FOLLOWERS: &str = "SELECT hub, epoch FROM followers";
 const FOLLOW: &str = "INSERT INTO followers VALUES (?, ?) ON CONFLICT (hub) DO UPDATE SET epoch = excluded.epoch";
 const UNFOLLOW: &str = "DELETE FROM followers WHERE hub = ?";
+const CREATE_MEMBERS: &str = "CREATE TABLE IF NOT EXISTS members (
+    source TEXT, user TEXT, at INTEGER NOT NULL, gone INTEGER NOT NULL, joined INTEGER NOT NULL, left INTEGER NOT NULL, data TEXT,
+    PRIMARY KEY (source, user)) STRICT, WITHOUT ROWID";
+const MEMBERS: &str = "SELECT source, user, at, gone, joined, left, data FROM members";
+const PUT_MEMBER: &str = "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, user) DO UPDATE SET
+    at = excluded.at, gone = excluded.gone, joined = excluded.joined, left = excluded.left, data = excluded.data";
+const REMOVE_MEMBER: &str = "DELETE FROM members WHERE source = ? AND user = ?";
 
 /// The rows of one object.
 pub(crate) struct SqlStore {
@@ -43,8 +54,9 @@ pub(crate) struct SqlStore {
     write: JsString,
     /// Looked up when they are first needed.
     tables: Option<Tables>,
-    /// What sockets remember; asked for when the log has no rows.
-    remembered: Box<dyn Fn() -> Option<Epoch>>,
+    /// The object, whose sockets remember what has no row.
+    state: DurableObjectState,
+    put_member: JsString,
 }
 
 /// Which tables are there.
@@ -52,11 +64,12 @@ pub(crate) struct SqlStore {
 struct Tables {
     log: bool,
     followers: bool,
+    members: bool,
 }
 
 impl SqlStore {
-    pub(crate) fn new(storage: DurableObjectStorage, remembered: Box<dyn Fn() -> Option<Epoch>>) -> Self {
-        Self { storage, write: JsString::from(WRITE), tables: None, remembered }
+    pub(crate) fn new(storage: DurableObjectStorage, state: DurableObjectState) -> Self {
+        Self { storage, write: JsString::from(WRITE), put_member: JsString::from(PUT_MEMBER), tables: None, state }
     }
 
     /// All storage was deleted: the tables are made anew by the next write.
@@ -71,7 +84,8 @@ impl SqlStore {
         }
         let names: Vec<_> = self.rows(TABLES, &[])?.iter().filter_map(|row| row.get(0).as_string()).collect();
         let has = |name: &str| names.iter().any(|known| known == name);
-        Ok(*self.tables.insert(Tables { log: has("log"), followers: has("followers") }))
+        let tables = Tables { log: has("log"), followers: has("followers"), members: has("members") };
+        Ok(*self.tables.insert(tables))
     }
 
     fn create(&mut self, query: &str, tables: Tables) -> Result<(), StoreError> {
@@ -138,7 +152,8 @@ impl Store for SqlStore {
     }
 
     fn remembered_epoch(&mut self) -> Option<Epoch> {
-        (self.remembered)().or_else(|| self.followers().ok()?.first().map(|(_, epoch)| *epoch))
+        let session = sockets::open(&self.state).iter().find_map(sockets::session);
+        session.map(|session| session.epoch).or_else(|| self.followers().ok()?.first().map(|(_, epoch)| *epoch))
     }
 
     fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
@@ -164,6 +179,50 @@ impl Store for SqlStore {
         }
         self.exec(&JsString::from(UNFOLLOW), &[hub.into()]).map(|_| ())
     }
+
+    fn members(&mut self) -> Result<Vec<MemberRow>, StoreError> {
+        if !self.tables()?.members {
+            return Ok(Vec::new());
+        }
+        self.rows(MEMBERS, &[])?.iter().map(|row| member(row).ok_or(StoreError::Failed)).collect()
+    }
+
+    fn put_member(&mut self, row: &MemberRow) -> Result<(), StoreError> {
+        let tables = self.tables()?;
+        if !tables.members {
+            self.create(CREATE_MEMBERS, Tables { members: true, ..tables })?;
+        }
+        let bindings = [
+            row.source.as_str().into(),
+            row.user.as_str().into(),
+            number(row.at),
+            number(row.gone),
+            number(row.joined),
+            number(row.left),
+            row.data.as_ref().map_or(JsValue::NULL, |data| data.as_str().into()),
+        ];
+        self.exec(&self.put_member, &bindings).map(|_| ())
+    }
+
+    fn remove_member(&mut self, source: &str, user: &str) -> Result<(), StoreError> {
+        self.exec(&JsString::from(REMOVE_MEMBER), &[source.into(), user.into()]).map(|_| ())
+    }
+
+    fn present(&mut self) -> Vec<Session> {
+        sockets::all(&self.state).iter().filter_map(sockets::session).collect()
+    }
+}
+
+fn member(row: &Array) -> Option<MemberRow> {
+    Some(MemberRow {
+        source: row.get(0).as_string()?,
+        user: row.get(1).as_string()?,
+        at: integer(row, 2)?,
+        gone: integer(row, 3)?,
+        joined: integer(row, 4)?,
+        left: integer(row, 5)?,
+        data: row.get(6).as_string().map(|text| MemberData::parse(&text)).transpose().ok()?,
+    })
 }
 
 fn head(row: &Array) -> Option<RowHead> {
@@ -188,7 +247,10 @@ fn integer(row: &Array, column: u32) -> Option<u64> {
     (value >= 0.0 && value.fract() == 0.0).then_some(value as u64)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "epochs have 48 bits, numbers of messages and times stay under 53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "epochs have 48 bits, numbers of messages, times and revisions stay under 53"
+)]
 fn number(value: u64) -> JsValue {
     JsValue::from_f64(value as f64)
 }

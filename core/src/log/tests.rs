@@ -188,6 +188,7 @@ impl Store for Heads {
     fn unfollow(&mut self, _hub: &str) -> Result<(), StoreError> {
         Err(StoreError::Failed)
     }
+    crate::store::without_members!();
 }
 
 #[test]

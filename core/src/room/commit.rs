@@ -84,6 +84,7 @@ impl Room {
             // What the index says may not be there: it is read again.
             self.log = None;
             self.followers = None;
+            self.members = None;
         }
         let waiting = core::mem::take(&mut self.pending);
         self.pending_bytes = 0;

@@ -1,13 +1,13 @@
 //! Bringing messages to the Hubs that follow: one delivery at a time to each, and what came meanwhile with the next. One request each; no row is written
 //! unless a delivery fails.
 
-use super::followers::{Cursor, Encoded, Follower, Sent};
+use super::followers::{Cursor, Encoded, Follower, Sent, Shown};
 use super::tail::Tail;
 use super::{Output, Room, Turn};
 use crate::frame::{Gap, GapReason};
 use crate::limits;
 use crate::link::{Delivery, Receipt};
-use crate::log::Start;
+use crate::log::{Log, Start};
 use crate::message::Message;
 use crate::position::Position;
 use crate::refusal::Refusal;
@@ -17,6 +17,15 @@ use std::rc::Rc;
 impl Follower {
     fn is_idle(&self) -> bool {
         self.sent.is_none() && self.retry_at.is_none()
+    }
+
+    /// Learns what the Hub's sockets have been told of the members. Whether that is what they were to be told.
+    fn heard(&mut self, members: Option<u64>, sent: Sent) -> bool {
+        if sent.outdated {
+            return true;
+        }
+        self.shown = members.map_or(Shown::Nothing, Shown::Told);
+        members.zip(sent.members).is_none_or(|(members, sent)| members >= sent)
     }
 
     /// Learns what the Hub has. Whether that is a step forward: if not, the next delivery would be the same again.
@@ -64,42 +73,62 @@ impl Room {
 
     /// The next delivery to a Hub: what comes after what it has, or the question what it has. One request.
     pub(super) fn deliver<S: Store>(&mut self, hub: String, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
-        let Some(cursor) = self.follower(&hub).map(|follower| follower.cursor) else { return };
-        let Ok((delivery, up_to)) = self.next_delivery(cursor, turn, store) else {
+        let Some((cursor, shown)) = self.follower(&hub).map(|follower| (follower.cursor, follower.shown)) else {
+            return;
+        };
+        let Ok((delivery, up_to, members)) = self.next_delivery(cursor, shown, turn, store) else {
             return self.failed(&hub, turn, out);
         };
         if let Some(follower) = self.follower(&hub) {
             let ticket = turn.random;
-            follower.sent = Some(Sent { ticket, up_to });
+            follower.sent = Some(Sent { ticket, up_to, members, outdated: false });
             follower.retry_at = None;
             out.push(Output::Deliver { hub, ticket, delivery });
         }
     }
 
-    /// Its text, and the last position in it. It is read and encoded once for all who have the same.
+    /// Brings the members to every idle follower that has not been told of everything.
+    pub(super) fn deliver_members<S: Store>(&mut self, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        let Some(followers) = self.followers.as_ref().filter(|followers| !followers.by_hub.is_empty()) else { return };
+        let idle = followers.by_hub.iter().filter(|(_, follower)| follower.is_idle());
+        let shown: Vec<(String, Shown)> = idle.map(|(hub, follower)| (hub.clone(), follower.shown)).collect();
+        let stale: Vec<String> =
+            shown.into_iter().filter(|(_, shown)| self.is_stale(*shown, turn)).map(|(hub, _)| hub).collect();
+        if !stale.is_empty() {
+            self.wake_at(turn.now + limits::PRESENCE_LEASE_MS, out);
+        }
+        for hub in stale {
+            self.deliver(hub, turn, store, out);
+        }
+    }
+
+    /// Its text, and the last position and revision in it. It is read and encoded once for all who have the same.
     fn next_delivery<S: Store>(
         &mut self,
         cursor: Cursor,
+        shown: Shown,
         turn: Turn,
         store: &mut S,
-    ) -> Result<(Rc<str>, Position), StoreError> {
+    ) -> Result<(Rc<str>, Position, Option<u64>), StoreError> {
         let head = self.log(turn, store)?.position();
         let cursor = match cursor {
             Cursor::Unknown => head,
             Cursor::Assumed(position) | Cursor::Told(position) => position,
         };
+        let changes = self.members_for(shown, turn, limits::MEMBERS_PER_DELIVERY);
+        let shown = changes.as_ref().map(|changes| (changes.after, changes.revision));
         let last = self.followers.as_ref().and_then(|followers| followers.encoded.as_ref());
-        if let Some(last) = last.filter(|last| last.cursor == cursor && last.head == head)
+        if let Some(last) = last.filter(|last| last.cursor == cursor && last.head == head && last.shown == shown)
             && let Some(text) = last.text.upgrade()
         {
-            return Ok((text, last.up_to));
+            return Ok((text, last.up_to, shown.map(|(_, revision)| revision)));
         }
-        let delivery = self.read_delivery(cursor, turn, store)?;
+        let delivery = Delivery { members: changes, ..self.read_delivery(cursor, turn, store)? };
         let (text, up_to): (Rc<str>, Position) = (delivery.encode().into(), delivery.position());
         if let Some(followers) = &mut self.followers {
-            followers.encoded = Some(Encoded { cursor, head, up_to, text: Rc::downgrade(&text) });
+            followers.encoded = Some(Encoded { cursor, head, up_to, shown, text: Rc::downgrade(&text) });
         }
-        Ok((text, up_to))
+        Ok((text, up_to, shown.map(|(_, revision)| revision)))
     }
 
     /// What comes after `cursor`, from memory or from the log; what neither has any more is a gap.
@@ -136,7 +165,7 @@ impl Room {
         else {
             return;
         };
-        let have = match result {
+        let (have, members) = match result {
             Ok(Receipt { wanted: false, .. }) => {
                 if self.strike_out(&hub, turn, store, out).is_err() {
                     self.failed(&hub, turn, out);
@@ -144,19 +173,25 @@ impl Room {
                 return;
             }
             // Without a position it has not begun: the answer to its `follow` is still on its way.
-            Ok(Receipt { have, .. }) => *have,
-            Err(_) => None,
+            Ok(Receipt { have, members, .. }) => (*have, *members),
+            Err(_) => (None, None),
         };
         let Some((have, head)) = have.zip(self.log(turn, store).ok().map(|log| log.position())) else {
             return self.failed(&hub, turn, out);
         };
         let Some(follower) = self.follower(&hub) else { return };
+        let understood = follower.heard(members, sent);
         if !follower.told(have, sent, head) {
             return self.failed(&hub, turn, out);
         }
         follower.failures = 0;
-        if follower.cursor != Cursor::Told(head) {
-            self.deliver(hub, turn, store, out);
+        let shown = follower.shown;
+        if follower.cursor != Cursor::Told(head) || (understood && self.is_stale(shown, turn)) {
+            return self.deliver(hub, turn, store, out);
+        }
+        if !understood {
+            // It waits for the answer to a report of its own, which says the same.
+            self.wake_at(turn.now + limits::DELIVERY_RETRY_MS, out);
         }
     }
 
@@ -187,23 +222,42 @@ impl Room {
             due.push(turn.now + limits::DELIVERY_RETRY_MAX_MS);
             return true;
         };
+        let waiting = followers.by_hub.iter().filter(|(_, follower)| follower.sent.is_none());
+        let waiting: Vec<_> =
+            waiting.map(|(hub, follower)| (hub.clone(), follower.retry_at, follower.cursor, follower.shown)).collect();
         let followed = !followers.by_hub.is_empty();
-        let mut hubs = Vec::new();
-        for (hub, follower) in followers.by_hub.iter().filter(|(_, follower)| follower.sent.is_none()) {
-            match follower.retry_at {
+        let asks = followed && self.is_time_to_ask(turn, due);
+        for (hub, retry_at, cursor, shown) in waiting {
+            let complete = cursor == Cursor::Told(head) && !self.is_stale(shown, turn);
+            match retry_at {
                 Some(at) if at > turn.now => due.push(at),
-                Some(_) => hubs.push(hub.clone()),
-                None if spent || follower.cursor != Cursor::Told(head) => hubs.push(hub.clone()),
-                None => {}
+                None if !spent && (complete || (cursor == Cursor::Unknown && !asks)) => {}
+                _ => self.deliver(hub, turn, store, out),
             }
-        }
-        for hub in hubs {
-            self.deliver(hub, turn, store, out);
         }
         followed
     }
 
-    fn follower(&mut self, hub: &str) -> Option<&mut Follower> {
+    /// Whether those of whom nothing is known since the room woke are asked what they have. In a presence channel the alarm rings far more often than it is of use.
+    fn is_time_to_ask(&mut self, turn: Turn, due: &mut Vec<u64>) -> bool {
+        let Some(changed) = self.members_head(turn) else { return true };
+        let stored = self.log.as_ref().and_then(Log::newest_at).unwrap_or(0);
+        let age = turn.now.saturating_sub(stored.max(changed / 1000));
+        if age < limits::PRESENCE_LEASE_MS {
+            due.push(turn.now - age + limits::PRESENCE_LEASE_MS);
+            return false;
+        }
+        // Soon after the last change, as often as is needed for an answer; else once a day.
+        age < 5 * limits::PRESENCE_LEASE_MS
+            || !self.has_own_members()
+            || turn.now % limits::IDLE_LOOK_MS < 2 * limits::PRESENCE_LEASE_MS
+    }
+
+    fn is_stale(&mut self, shown: Shown, turn: Turn) -> bool {
+        self.members_for(shown, turn, 1).is_some()
+    }
+
+    pub(super) fn follower(&mut self, hub: &str) -> Option<&mut Follower> {
         self.followers.as_mut()?.by_hub.get_mut(hub)
     }
 }

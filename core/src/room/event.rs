@@ -1,5 +1,6 @@
 //! What happens to a room, and what it says has to be done about it.
 
+use super::members::Announcement;
 use crate::call::{Connect, Outcome};
 use crate::frame::Frame;
 use crate::link::Receipt;
@@ -59,8 +60,8 @@ pub enum Input {
     },
     /// A socket is gone.
     Left {
-        /// Its id.
-        connection: String,
+        /// What its attachment was.
+        session: Session,
         /// Sockets that remain.
         sockets: usize,
     },
@@ -73,6 +74,8 @@ pub enum Input {
         /// The Hub's answer, or why there is none.
         result: Result<Receipt, Refusal>,
     },
+    /// The time of [`Output::AnnounceIn`] is over.
+    Announce,
     /// The alarm rang.
     Alarm {
         /// The attachments of all sockets.
@@ -143,6 +146,16 @@ pub enum Output {
         ticket: u64,
         /// The body: a [`crate::link::Delivery`] as text. Hubs that are at the same place share it.
         delivery: Rc<str>,
+    },
+    /// Tell the members of a presence channel what has changed: [`super::Room::announced`] builds the frames, once per format. The attachments of `fresh` remember the
+    /// revision, or if there is none of them, that of any one.
+    Announce(Announcement),
+    /// Give [`Input::Announce`] after so many milliseconds.
+    AnnounceIn(u64),
+    /// Have the attachment of any socket remember that all of them have been told of the members up to this revision.
+    Told {
+        /// The revision.
+        revision: u64,
     },
     /// Give [`Input::Flushed`] once everything written so far is on the disk.
     Flush,

@@ -27,6 +27,8 @@ pub(super) struct Encoded {
     pub(super) cursor: Position,
     pub(super) head: Position,
     pub(super) up_to: Position,
+    /// Of the members: after which revision, and up to which.
+    pub(super) shown: Option<(Option<u64>, u64)>,
     pub(super) text: Weak<str>,
 }
 
@@ -38,6 +40,8 @@ pub(super) struct Follower {
     /// The call by which it followed ([`Follow::at`]); not known since the room woke.
     at: Option<u64>,
     pub(super) cursor: Cursor,
+    /// What it has of the members.
+    pub(super) shown: Shown,
     /// The delivery that is on its way: one at most.
     pub(super) sent: Option<Sent>,
     /// Deliveries that failed, in a row.
@@ -57,16 +61,33 @@ pub(super) enum Cursor {
     Told(Position),
 }
 
+/// What a follower has told its sockets of the members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shown {
+    /// It is not known since the room woke: taken to be all but the newest.
+    Unknown,
+    /// It said that it needs to know nothing.
+    Nothing,
+    /// It should have this revision.
+    Assumed(u64),
+    /// It said so.
+    Told(u64),
+}
+
 /// A delivery that is on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) ticket: u64,
     pub(super) up_to: Position,
+    /// The revision of the members that it brings.
+    pub(super) members: Option<u64>,
+    /// The Hub has been told of the members by the answer to a report meanwhile: what it says of them with the receipt is older.
+    pub(super) outdated: bool,
 }
 
 impl Follower {
     fn new(epoch: Epoch, at: Option<u64>, cursor: Cursor) -> Self {
-        Self { epoch, at, cursor, sent: None, failures: 0, retry_at: None }
+        Self { epoch, at, cursor, shown: Shown::Unknown, sent: None, failures: 0, retry_at: None }
     }
 }
 
@@ -87,6 +108,7 @@ impl Room {
         if followed.is_ok() {
             // What was under way to one that follows again is not heard of any more: whether it has everything is asked then.
             self.wake_at(turn.now + limits::DELIVERY_LOOK_MS, out);
+            self.lease(turn, store, out);
         }
         self.forget_empty();
         followed
@@ -111,6 +133,25 @@ impl Room {
         }
         followers.by_hub.insert(hub.clone(), Follower::new(position.epoch, Some(*at), Cursor::Assumed(position)));
         Ok(Followed { position })
+    }
+
+    /// A Hub that has members follows as well, whether or not its call to follow has come: as one that reports them, it is asked about them. One row for one that is new.
+    pub(super) fn enrol_member<S: Store>(
+        &mut self,
+        hub: &str,
+        at: u64,
+        turn: Turn,
+        store: &mut S,
+    ) -> Result<(), StoreError> {
+        let position = self.log(turn, store)?.position();
+        let followers = self.followers(store)?;
+        if followers.by_hub.contains_key(hub) || followers.by_hub.len() >= limits::FOLLOWERS_MAX {
+            return Ok(());
+        }
+        store.follow(hub, position.epoch)?;
+        let follower = Follower::new(position.epoch, Some(at), Cursor::Assumed(position));
+        followers.by_hub.insert(hub.to_owned(), follower);
+        Ok(())
     }
 
     /// A Hub follows no longer. One row deleted, and one written when the alarm has to be set; nothing for one that did not follow, or whose call was
@@ -158,6 +199,8 @@ impl Room {
         }
         store.unfollow(hub)?;
         followers.by_hub.remove(hub);
+        self.disown(hub, turn, store, out)?;
+        let followers = self.followers(store)?;
         if followers.by_hub.is_empty() {
             followers.tail = Tail::default();
             followers.encoded = None;

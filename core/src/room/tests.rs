@@ -81,6 +81,7 @@ impl Store for FailingAt {
     fn unfollow(&mut self, hub: &str) -> Result<(), StoreError> {
         self.rows.unfollow(hub)
     }
+    crate::store::without_members!();
 }
 
 #[test]
@@ -229,6 +230,8 @@ fn session(expires_at: Option<u64>) -> Session {
         may_publish: true,
         epoch: Epoch::new(7),
         behind: None,
+        data: None,
+        told: None,
     }
 }
 

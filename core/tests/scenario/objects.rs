@@ -75,6 +75,21 @@ impl Home {
         self.sessions().next().map(|(_, session)| session.epoch)
     }
 
+    fn tell_one(&mut self, revision: u64) {
+        let keeper = self.sessions().next().map(|(_, session)| session.connection);
+        if let Some(keeper) = keeper {
+            self.tell(&keeper, revision);
+        }
+    }
+
+    fn tell(&mut self, connection: &str, revision: u64) {
+        if let Some((socket, _)) = self.socket(connection)
+            && let Some(session) = Session::decode(&socket.attachment)
+        {
+            socket.attachment = Session { told: Some(revision), ..session }.encode();
+        }
+    }
+
     fn socket(&mut self, connection: &str) -> Option<(&mut Socket, Format)> {
         self.sockets.iter_mut().find_map(|socket| {
             let session = Session::decode(&socket.attachment)?;
@@ -136,6 +151,7 @@ impl Objects {
         let turn = self.turn();
         let home = self.home(config, name);
         home.store.remembered = home.epoch();
+        home.store.present = home.sessions().map(|(_, session)| session).collect();
         home.room.page(query, turn, &mut home.store)
     }
 
@@ -154,7 +170,7 @@ impl Objects {
             None => {
                 home.sockets.retain(|socket| socket.client != client);
                 let sockets = home.sessions().count();
-                self.drive(name, Input::Left { connection: session.connection, sockets });
+                self.drive(name, Input::Left { session, sockets });
             }
         }
     }
@@ -211,6 +227,7 @@ impl Objects {
                 home.wake();
             }
             home.store.remembered = home.epoch();
+            home.store.present = home.sessions().map(|(_, session)| session).collect();
             let mut outputs = Vec::new();
             home.room.handle(input, turn, &mut home.store, &mut outputs);
             for output in outputs {
@@ -269,6 +286,23 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
                 socket.attachment = session.encode();
             }
         }
+        Output::Announce(announcement) => {
+            for (socket, session) in home.sessions() {
+                let (changes, members) = home.room.announced(session.format, &announcement);
+                let is_fresh = announcement.fresh.contains(&session.connection);
+                let frames = if is_fresh { members.into_iter().collect() } else { changes };
+                delivered.extend(frames.into_iter().map(|frame| (socket.client.clone(), item(session.format, frame))));
+            }
+            for connection in &announcement.fresh {
+                home.tell(connection, announcement.revision);
+            }
+            if announcement.fresh.is_empty() {
+                home.tell_one(announcement.revision);
+            }
+        }
+        Output::Told { revision } => home.tell_one(revision),
+        // Nothing sleeps while a timer runs.
+        Output::AnnounceIn(_) => queue.push_back(Next::Input(Input::Announce)),
         Output::Pump => queue.push_back(Next::Pump),
         // Nothing is ever unsent here.
         // Nobody is slow here, and nobody follows.
@@ -279,9 +313,11 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
                 let code = (!format.is_stream()).then_some(code);
                 delivered.push((socket.client.clone(), Item::Closed(code)));
             }
+            let closed = home.sockets.iter().find(|socket| !socket.open);
+            let session = closed.and_then(|socket| Session::decode(&socket.attachment));
             home.sockets.retain(|socket| socket.open);
             let sockets = home.sessions().count();
-            queue.push_back(Next::Input(Input::Left { connection: of, sockets }));
+            queue.extend(session.map(|session| Next::Input(Input::Left { session, sockets })));
         }
         Output::Answer { ticket, outcomes } => {
             home.answers.insert(ticket, outcomes);
@@ -291,6 +327,7 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
         Output::Forget => {
             home.store.rows.clear();
             home.store.followers.clear();
+            home.store.members.clear();
             home.alarm = None;
         }
     }

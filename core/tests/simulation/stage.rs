@@ -120,6 +120,9 @@ impl World {
                     self.gate_or_release(Output::Send { to: to.clone(), frame: frame.clone() })?;
                 }
             }
+            Output::Announce(_) | Output::AnnounceIn(_) | Output::Told { .. } => {
+                return Err("a channel without members".into());
+            }
             // Nobody follows here.
             Output::Deliver { .. } | Output::Pump | Output::CloseSlow { .. } | Output::Refuse(_) => {}
             output @ (Output::Send { .. } | Output::Answer { .. } | Output::Close { .. }) => {
@@ -184,7 +187,7 @@ fn double(input: &Input) -> Input {
         }
         Input::Publish { ticket, messages } => Input::Publish { ticket: *ticket, messages: messages.clone() },
         Input::Replay { session } => Input::Replay { session: session.clone() },
-        Input::Left { connection, sockets } => Input::Left { connection: connection.clone(), sockets: *sockets },
+        Input::Left { session, sockets } => Input::Left { session: session.clone(), sockets: *sockets },
         Input::Alarm { sessions } => Input::Alarm { sessions: sessions.clone() },
         Input::Flushed(result) => Input::Flushed(*result),
         other => panic!("{other:?}"),

@@ -297,9 +297,10 @@ impl World {
     fn cut(&mut self) -> Result<(), String> {
         let names: Vec<String> = self.sockets.keys().cloned().collect();
         let Some(name) = self.rng.choice(&names) else { return Ok(()) };
-        self.sockets.remove(name);
+        let Some(socket) = self.sockets.remove(name) else { return Ok(()) };
+        let session = Session::decode(&socket.attachment).unwrap();
         let sockets = self.sockets.len();
-        self.drive(Input::Left { connection: name.clone(), sockets })
+        self.drive(Input::Left { session, sockets })
     }
 
     fn replay(&mut self) -> Result<(), String> {

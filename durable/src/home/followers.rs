@@ -5,6 +5,7 @@ use crate::common::turn;
 use crate::script::{answered, heard};
 use crate::stub::HubStub;
 use dormouse_core::link::{self, FOLLOW_PATH, Follow, Missed, UNFOLLOW_PATH, parse_hub_name};
+use dormouse_core::presence::REPORT_PATH;
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::Input;
 use js_sys::{Function, Promise};
@@ -21,6 +22,7 @@ pub(crate) struct Calls {
     follow: Hear,
     unfollow: Hear,
     missed: Hear,
+    report: Hear,
 }
 
 impl Calls {
@@ -35,7 +37,12 @@ impl Calls {
                 }
             })
         };
-        Self { follow: hear(Home::follow), unfollow: hear(Home::unfollow), missed: hear(Home::missed) }
+        Self {
+            follow: hear(Home::follow),
+            unfollow: hear(Home::unfollow),
+            missed: hear(Home::missed),
+            report: hear(Home::report),
+        }
     }
 }
 
@@ -45,6 +52,7 @@ impl Home {
         let hear = match path {
             FOLLOW_PATH => &self.calls.follow,
             UNFOLLOW_PATH => &self.calls.unfollow,
+            REPORT_PATH => &self.calls.report,
             _ => &self.calls.missed,
         };
         heard(request, hear.as_ref())
@@ -52,11 +60,16 @@ impl Home {
 
     fn follow(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
         let follow: Follow = link::decode(call)?;
-        if parse_hub_name(&follow.hub) != Some(&self.app) {
-            return Err(Refusal::new(Code::InvalidField, "call: hub"));
-        }
+        self.check_hub(&follow.hub)?;
         let followed = self.decide(|rules, store, out| rules.follow(&follow, turn(), store, out));
         Ok(serde_json::to_string(&followed.unwrap_or_else(|| Err(busy()))?).unwrap_or_default())
+    }
+
+    pub(super) fn check_hub(&self, hub: &str) -> Result<(), Refusal> {
+        if parse_hub_name(hub) == Some(&self.app) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::InvalidField, "call: hub"))
     }
 
     fn unfollow(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
@@ -84,6 +97,6 @@ impl Home {
     }
 }
 
-fn busy() -> Refusal {
+pub(super) fn busy() -> Refusal {
     Refusal::new(Code::Internal, "the room is busy")
 }

@@ -76,6 +76,7 @@ fn followers_that_cannot_be_read_are_not_forgotten() {
         fn unfollow(&mut self, hub: &str) -> Result<(), StoreError> {
             self.0.unfollow(hub)
         }
+        crate::store::without_members!();
     }
     let (mut room, mut out) = (wake(&Rule::default()), Vec::new());
     let turn = Turn { now: 1, random: 7 };

@@ -1,0 +1,479 @@
+//! Who is there, in a presence channel: the room's own sockets and what Hubs report; told to the own sockets here, and to the Hubs with what they are delivered.
+//!
+//! A join and a leave are one row each; the second connection of a user is none. A leave is announced when its grace is over, by the alarm: one more row. Announcements are not
+//! more frequent than [`limits::MEMBERS_PAUSE_MS`], whatever the number of joins. Nothing here happens in other channels, or on the way of a message.
+
+use super::followers::{Follower, Shown};
+use super::{Output, Room, Turn, refusal_of};
+use crate::frame::{self, Frame};
+use crate::limits;
+use crate::presence::{Changes, Joined, Left, Member, Report};
+use crate::refusal::{Code, Refusal};
+use crate::roster::{MemberRow, OWN, Roster};
+use crate::session::{Format, Session};
+use crate::store::{Store, StoreError};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The members as far as the room has looked at them; a cache of rows and attachments.
+#[derive(Debug)]
+pub(super) struct Members {
+    pub(super) roster: Roster,
+    /// The user of each own connection.
+    own: BTreeMap<String, String>,
+    /// How many own connections a user has.
+    connections: BTreeMap<String, usize>,
+    /// The revision that the own sockets have.
+    told: u64,
+    /// Own connections that have not been told who is there.
+    fresh: BTreeSet<String>,
+    /// The revision for which the Hubs were looked at.
+    delivered: u64,
+    /// When was announced last, in milliseconds, and whether a timer runs for the next time.
+    announced_at: u64,
+    announcing: bool,
+}
+
+/// What the own sockets are told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Announcement {
+    /// The revision that all of them have then.
+    pub revision: u64,
+    /// Connections that are told who is there; the others are told what has changed.
+    pub fresh: Vec<String>,
+    count: u64,
+    list: Vec<Member>,
+    left: Vec<Left>,
+    joined: Vec<Joined>,
+}
+
+/// Which page of the members is wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct MembersQuery {
+    /// Those after this user; `None`: from the first on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// At most so many; 1 … [`limits::MEMBERS_PAGE_MAX`].
+    pub limit: u64,
+}
+
+/// Members, in order of their users.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct MembersPage {
+    /// The channel.
+    pub channel: String,
+    /// How many members there are, on all pages.
+    pub count: u64,
+    /// Those of this page.
+    pub members: Vec<Member>,
+    /// Whether there is another page after the last of them.
+    pub more: bool,
+}
+
+impl Room {
+    /// A Hub says which members it has, and is told what has changed. One row for each user who comes or goes, one for a Hub that did not follow, one when the alarm has to be set.
+    pub fn report<S: Store>(
+        &mut self,
+        report: &Report,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<Changes, Refusal> {
+        report.check()?;
+        let refusal = || Refusal::new(Code::InvalidChannel, "only presence channels have members");
+        let known = self.members(turn, store).map_err(refusal_of)?.ok_or_else(refusal)?;
+        if known.roster.count(turn.now) + report.joined.len() as u64 > limits::MEMBERS_MAX as u64 {
+            return Err(Refusal::new(Code::Overloaded, "this channel has as many members as it can list"));
+        }
+        self.take(report, turn, store, out).map_err(|error| self.unwritten(error, turn, out))?;
+        let answer = match &mut self.members {
+            Some(known) => {
+                let mut answer = known.roster.since(report.have, turn.now, limits::MEMBERS_PER_DELIVERY, true);
+                if report.list && answer.list.is_none() {
+                    answer.list = Some(known.roster.list());
+                }
+                answer
+            }
+            None => Changes::default(),
+        };
+        if let Some(follower) = self.follower(&report.hub) {
+            follower.shown = Shown::Assumed(answer.revision);
+            if let Some(sent) = &mut follower.sent {
+                sent.outdated = true;
+            }
+        }
+        self.announce(turn, store, out);
+        self.forget_empty();
+        Ok(answer)
+    }
+
+    fn take<S: Store>(
+        &mut self,
+        report: &Report,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<(), StoreError> {
+        let Some(known) = &mut self.members else { return Ok(()) };
+        let (hub, at, now) = (&report.hub, report.at, turn.now);
+        let mut rows = Vec::new();
+        if !report.joined.is_empty() || report.whole {
+            rows.extend(known.roster.begin(now));
+        }
+        if report.whole {
+            rows.extend(known.roster.replace(hub, &report.joined, at, now, limits::LOST_GRACE_MS));
+        } else {
+            let left = report.left.iter();
+            rows.extend(left.filter_map(|user| known.roster.leave(hub, user, at, now, limits::LEAVE_GRACE_MS)));
+            rows.extend(report.joined.iter().filter_map(|member| known.roster.join(hub, member, at, now)));
+        }
+        let has = known.roster.of(hub).next().is_some();
+        self.write_members(&rows, turn, store, out)?;
+        if has {
+            self.enrol_member(hub, at, turn, store)?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows; when leaves among them come true, the alarm rings.
+    fn write_members<S: Store>(
+        &mut self,
+        rows: &[MemberRow],
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<(), StoreError> {
+        for row in rows {
+            store.put_member(row)?;
+        }
+        if let Some(due) = self.members.as_mut().and_then(|known| known.roster.due(turn.now)) {
+            self.wake_at(due, out);
+        }
+        Ok(())
+    }
+
+    /// What could not be written is not true: it is read again when it is next needed, and looked at soon.
+    fn unwritten(&mut self, error: StoreError, turn: Turn, out: &mut Vec<Output>) -> Refusal {
+        self.members = None;
+        self.wake_at(turn.now + limits::DELIVERY_RETRY_MAX_MS, out);
+        refusal_of(error)
+    }
+
+    /// A socket of a user is about to be accepted.
+    pub(super) fn enter<S: Store>(
+        &mut self,
+        session: &Session,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        let Some(known) = self.members(turn, store).map_err(refusal_of)? else { return Ok(()) };
+        let Some(user) = session.user.clone() else { return Ok(()) };
+        if known.roster.count(turn.now) >= limits::MEMBERS_MAX as u64 {
+            return Err(Refusal::new(Code::Overloaded, "this channel has as many members as it can list"));
+        }
+        let mut rows: Vec<MemberRow> = known.roster.begin(turn.now).into_iter().collect();
+        let (number, member) =
+            (known.roster.number(turn.now), Member { user: user.clone(), data: session.data.clone() });
+        rows.extend(known.roster.join(OWN, &member, number, turn.now));
+        known.add(&session.connection, &user, session.told);
+        self.write_members(&rows, turn, store, out).map_err(|error| self.unwritten(error, turn, out))?;
+        self.lease(turn, store, out);
+        Ok(())
+    }
+
+    /// A socket is gone. With the last one of its user a grace begins.
+    pub(super) fn exit<S: Store>(&mut self, session: &Session, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        let known = match self.members_and(Some(session), turn, store) {
+            Ok(Some(known)) => known,
+            Ok(None) => return,
+            Err(error) => return drop(self.unwritten(error, turn, out)),
+        };
+        let last = known.remove(&session.connection);
+        let revision = known.told;
+        // It may have been the one whose attachment says what has been told.
+        if !known.own.is_empty() && session.told.is_some_and(|told| told >= revision) {
+            out.push(Output::Told { revision });
+        }
+        let Some(user) = last else { return };
+        let number = known.roster.number(turn.now);
+        let row = known.roster.leave(OWN, &user, number, turn.now, limits::LEAVE_GRACE_MS);
+        let rows: Vec<MemberRow> = row.into_iter().collect();
+        if let Err(error) = self.write_members(&rows, turn, store, out) {
+            drop(self.unwritten(error, turn, out));
+        }
+    }
+
+    /// Tells everybody what they have not been told, now or a little later.
+    pub(super) fn announce<S: Store>(&mut self, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        let Some(known) = &mut self.members else { return };
+        let head = known.roster.head(turn.now);
+        let news = !known.fresh.is_empty() || head > known.told;
+        if !news && head == known.delivered {
+            return;
+        }
+        let next = known.announced_at + limits::MEMBERS_PAUSE_MS;
+        if turn.now < next && known.announced_at <= turn.now {
+            if !known.announcing {
+                known.announcing = true;
+                out.push(Output::AnnounceIn(next - turn.now));
+                // Timers are gone with the memory.
+                self.wake_at(turn.now + limits::PRESENCE_LEASE_MS, out);
+            }
+            return;
+        }
+        known.announced_at = turn.now;
+        known.delivered = head;
+        if news {
+            out.extend(known.announcement(turn.now).map(Output::Announce));
+        }
+        if self.followers(store).is_ok() {
+            self.deliver_members(turn, store, out);
+        }
+    }
+
+    /// The timer rang.
+    pub(super) fn announce_now<S: Store>(&mut self, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        if let Some(known) = &mut self.members {
+            known.announcing = false;
+            known.announced_at = 0;
+        }
+        self.announce(turn, store, out);
+    }
+
+    /// By alarm: leaves whose grace is over are announced, own members whose sockets vanished without a word begin theirs, and who has left for long is
+    /// forgotten. Whether anybody is there, or will have left.
+    pub(super) fn look_at_members<S: Store>(
+        &mut self,
+        turn: Turn,
+        store: &mut S,
+        due: &mut Vec<u64>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let there = self.review_members(turn, store, due, out);
+        there.unwrap_or_else(|error| {
+            drop(self.unwritten(error, turn, out));
+            true
+        })
+    }
+
+    fn review_members<S: Store>(
+        &mut self,
+        turn: Turn,
+        store: &mut S,
+        due: &mut Vec<u64>,
+        out: &mut Vec<Output>,
+    ) -> Result<bool, StoreError> {
+        self.followers(store)?;
+        if self.members(turn, store)?.is_none() {
+            return Ok(false);
+        }
+        let rows = self.reconcile(turn);
+        self.write_members(&rows, turn, store, out)?;
+        self.announce_now(turn, store, out);
+        let followed = self.followers.as_ref().is_some_and(|followers| !followers.by_hub.is_empty());
+        let is_told = |follower: &Follower| matches!(follower.shown, Shown::Nothing | Shown::Told(_));
+        let complete = self.followers.as_ref().is_none_or(|followers| followers.by_hub.values().all(is_told));
+        let Some(known) = &mut self.members else { return Ok(false) };
+        if (complete && known.roster.gone() >= limits::GONE_MAX / 10) || known.roster.gone() >= limits::GONE_MAX {
+            let (keys, floor) = known.roster.forget(known.told);
+            for (source, user) in &keys {
+                store.remove_member(source, user)?;
+            }
+            if let Some(floor) = floor {
+                store.put_member(&floor)?;
+            }
+        }
+        due.extend(known.roster.due(turn.now));
+        if followed && !known.own.is_empty() {
+            due.push(turn.now + limits::PRESENCE_LEASE_MS);
+        }
+        Ok(!known.roster.is_spent(turn.now) || known.roster.due(turn.now).is_some())
+    }
+
+    /// A room that is followed looks whether its own members are still there: those who follow would not hear of a crash.
+    pub(super) fn lease<S: Store>(&mut self, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        let inhabited = self.members(turn, store).is_ok_and(|known| known.is_some_and(|known| !known.own.is_empty()));
+        if inhabited && self.followers(store).is_ok_and(|followers| !followers.by_hub.is_empty()) {
+            self.wake_at(turn.now + limits::PRESENCE_LEASE_MS, out);
+        }
+    }
+
+    /// A Hub follows no longer, so nobody is there by its word. One row for each of those who were.
+    pub(super) fn disown<S: Store>(
+        &mut self,
+        hub: &str,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<(), StoreError> {
+        let Some(known) = self.members(turn, store)? else { return Ok(()) };
+        let users: Vec<String> = known.roster.of(hub).map(str::to_owned).collect();
+        let mut rows = Vec::new();
+        for user in users {
+            rows.extend(known.roster.end(hub, &user, turn.now, limits::LEAVE_GRACE_MS));
+        }
+        let written = self.write_members(&rows, turn, store, out);
+        if written.is_err() {
+            self.members = None;
+        }
+        written
+    }
+
+    /// What a delivery to a Hub says of the members; nothing where they have not been looked at since the room woke: the Hub's answer says what it has.
+    pub(super) fn members_for(&mut self, shown: Shown, turn: Turn, most: usize) -> Option<Changes> {
+        let known = self.members.as_mut()?;
+        let after = match shown {
+            Shown::Nothing => return None,
+            // It drops what it has; and if it does not have what was before, it says so.
+            Shown::Unknown => known.roster.head_before(turn.now.saturating_sub(2 * limits::PRESENCE_LEASE_MS)),
+            Shown::Assumed(revision) | Shown::Told(revision) => revision,
+        };
+        (known.roster.head(turn.now) > after).then(|| known.roster.since(Some(after), turn.now, most, false))
+    }
+
+    /// Whether there are own connections of members.
+    pub(super) fn has_own_members(&self) -> bool {
+        self.members.as_ref().is_some_and(|known| !known.own.is_empty())
+    }
+
+    /// The last revision at which anything changed; `None` if that has not been looked at.
+    pub(super) fn members_head(&mut self, turn: Turn) -> Option<u64> {
+        self.members.as_mut().map(|known| known.roster.head(turn.now))
+    }
+
+    /// Reads a page of the members. Writes nothing, and creates nothing.
+    pub fn members_page<S: Store>(
+        &mut self,
+        query: &MembersQuery,
+        turn: Turn,
+        store: &mut S,
+    ) -> Result<MembersPage, Refusal> {
+        let channel = self.channel.to_string();
+        let refusal = || Refusal::new(Code::InvalidChannel, "only presence channels have members");
+        let known = self.members(turn, store).map_err(refusal_of)?.ok_or_else(refusal)?;
+        let count = known.roster.count(turn.now);
+        let limit = usize::try_from(query.limit.min(limits::MEMBERS_PAGE_MAX)).unwrap_or(usize::MAX);
+        let mut members = known.roster.page(query.after.as_deref(), limit + 1);
+        let more = members.len() > limit;
+        members.truncate(limit);
+        self.forget_empty();
+        Ok(MembersPage { channel, count, members, more })
+    }
+
+    /// The frames of an announcement for connections of a format: for those who know who was there, and for those who do not.
+    #[must_use]
+    pub fn announced(&self, format: Format, announcement: &Announcement) -> (Vec<Frame>, Option<Frame>) {
+        let Announcement { count, list, left, joined, .. } = announcement;
+        let (left, joined): (Vec<&Left>, Vec<&Joined>) = (left.iter().collect(), joined.iter().collect());
+        let changes = frame::members::changes(&self.channel, format, *count, &left, &joined);
+        (changes, frame::members::members(&self.channel, format, *count, list))
+    }
+
+    /// The members, read when they are first needed; `None` in channels that have none. Own members who are not there any more begin their grace: one row each.
+    pub(super) fn members<S: Store>(&mut self, turn: Turn, store: &mut S) -> Result<Option<&mut Members>, StoreError> {
+        self.members_and(None, turn, store)
+    }
+
+    /// With one who is just leaving: its socket is not among the others any more.
+    fn members_and<S: Store>(
+        &mut self,
+        leaving: Option<&Session>,
+        turn: Turn,
+        store: &mut S,
+    ) -> Result<Option<&mut Members>, StoreError> {
+        if !self.channel.has_members() {
+            return Ok(None);
+        }
+        if self.members.is_none() {
+            let roster = Roster::load(store.members()?);
+            let mut known = Members::new(roster);
+            for session in store.present().iter().chain(leaving) {
+                if let Some(user) = &session.user {
+                    known.add(&session.connection, user, session.told);
+                    known.told = known.told.max(session.told.unwrap_or(0));
+                }
+            }
+            if known.told == 0 {
+                known.told = known.roster.head(turn.now);
+            }
+            self.members = Some(known);
+            for row in self.reconcile(turn) {
+                if let Err(error) = store.put_member(&row) {
+                    self.members = None;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(self.members.as_mut())
+    }
+
+    /// Makes the rows of the own members say what the sockets say.
+    fn reconcile(&mut self, turn: Turn) -> Vec<MemberRow> {
+        let Some(known) = &mut self.members else { return Vec::new() };
+        let vanished: Vec<String> =
+            known.roster.of(OWN).filter(|user| !known.connections.contains_key(*user)).map(str::to_owned).collect();
+        let mut rows = Vec::new();
+        for user in vanished {
+            let number = known.roster.number(turn.now);
+            rows.extend(known.roster.leave(OWN, &user, number, turn.now, limits::LOST_GRACE_MS));
+        }
+        rows
+    }
+}
+
+impl Members {
+    fn new(roster: Roster) -> Self {
+        Self {
+            roster,
+            own: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            told: 0,
+            fresh: BTreeSet::new(),
+            delivered: 0,
+            announced_at: 0,
+            announcing: false,
+        }
+    }
+
+    fn add(&mut self, connection: &str, user: &str, told: Option<u64>) {
+        if self.own.insert(connection.to_owned(), user.to_owned()).is_none() {
+            *self.connections.entry(user.to_owned()).or_default() += 1;
+        }
+        if told.is_none() {
+            self.fresh.insert(connection.to_owned());
+        }
+    }
+
+    /// The user, if that was the last of its connections.
+    fn remove(&mut self, connection: &str) -> Option<String> {
+        self.fresh.remove(connection);
+        let user = self.own.remove(connection)?;
+        let count = self.connections.get_mut(&user)?;
+        *count -= 1;
+        if *count > 0 {
+            return None;
+        }
+        self.connections.remove(&user);
+        Some(user)
+    }
+
+    fn announcement(&mut self, now: u64) -> Option<Announcement> {
+        if self.own.is_empty() {
+            self.told = self.roster.head(now);
+            return None;
+        }
+        let Changes { after, revision, count, joined, left, list } =
+            self.roster.since(Some(self.told), now, usize::MAX, false);
+        if after.is_none() {
+            self.fresh = self.own.keys().cloned().collect();
+        }
+        let fresh: Vec<String> = core::mem::take(&mut self.fresh).into_iter().collect();
+        let list = if fresh.is_empty() { Vec::new() } else { list.unwrap_or_else(|| self.roster.list()) };
+        self.told = revision;
+        Some(Announcement { revision, fresh, count, list, left, joined })
+    }
+}
+
+#[cfg(test)]
+mod tests;

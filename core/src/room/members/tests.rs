@@ -1,0 +1,484 @@
+use super::{MembersQuery, limits};
+use crate::call::{Connect, VERSION};
+use crate::channel::ChannelName;
+use crate::config::Rule;
+use crate::link::{Delivery, Follow, Receipt};
+use crate::presence::{Changes, Member, MemberData, Report};
+use crate::refusal::{Code, Refusal};
+use crate::room::{Input, Output, Room, Turn};
+use crate::session::{Format, Session};
+use crate::store::{MemoryStore, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A room with sockets of its own, and Hubs that do what they should.
+struct World {
+    room: Room,
+    store: MemoryStore,
+    now: u64,
+    sockets: BTreeMap<String, (Session, View)>,
+    hubs: BTreeMap<&'static str, Hub>,
+    alarm: Option<u64>,
+    /// How many deliveries there were.
+    deliveries: usize,
+    number: u64,
+}
+
+/// What a client knows, from what it was told.
+#[derive(Default, Debug, Clone)]
+struct View {
+    users: Option<BTreeSet<String>>,
+    count: u64,
+}
+
+#[derive(Default)]
+struct Hub {
+    users: BTreeSet<String>,
+    have: Option<u64>,
+    view: View,
+}
+
+impl View {
+    fn anew(&mut self, list: &[Member], count: u64) {
+        self.users = Some(list.iter().map(|member| member.user.clone()).collect());
+        self.count = count;
+    }
+
+    fn changes(&mut self, left: &[String], joined: &[String], count: u64) {
+        let users = self.users.as_mut().expect("who has been told the list");
+        for user in left {
+            users.remove(user);
+        }
+        for user in joined {
+            assert!(users.insert(user.clone()), "{user} joined twice");
+        }
+        self.count = count;
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            room: wake(),
+            store: MemoryStore::default(),
+            now: 1_000_000,
+            sockets: BTreeMap::new(),
+            hubs: BTreeMap::new(),
+            alarm: None,
+            deliveries: 0,
+            number: 0,
+        }
+    }
+
+    fn sleep(&mut self) {
+        self.room = wake();
+        self.room.armed(self.alarm);
+    }
+
+    fn decide<T>(&mut self, ask: impl FnOnce(&mut Room, Turn, &mut MemoryStore, &mut Vec<Output>) -> T) -> T {
+        self.number += 1;
+        self.store.present = self.sockets.values().map(|(session, _)| session.clone()).collect();
+        self.store.remembered = self.sockets.values().next().map(|(session, _)| session.epoch);
+        let mut out = Vec::new();
+        let turn = Turn { now: self.now, random: self.number };
+        let answer = ask(&mut self.room, turn, &mut self.store, &mut out);
+        for output in out {
+            self.perform(output);
+        }
+        answer
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.decide(|room, turn, store, out| room.handle(input, turn, store, out));
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Accept(session) => {
+                self.sockets.insert(session.connection.clone(), (session, View::default()));
+            }
+            Output::Announce(told) => {
+                for (name, (session, view)) in &mut self.sockets {
+                    if told.fresh.contains(name) {
+                        view.anew(&told.list, told.count);
+                        session.told = Some(told.revision);
+                    } else {
+                        let left: Vec<String> = told.left.iter().map(|left| left.user.clone()).collect();
+                        let joined: Vec<String> = told.joined.iter().map(|one| one.member.user.clone()).collect();
+                        view.changes(&left, &joined, told.count);
+                    }
+                }
+                if told.fresh.is_empty() {
+                    self.tell_one(told.revision);
+                }
+            }
+            Output::Told { revision } => self.tell_one(revision),
+            Output::AnnounceIn(pause) => {
+                self.now += pause;
+                self.handle(Input::Announce);
+            }
+            Output::WakeAt(at) => self.alarm = Some(at),
+            Output::Deliver { hub, ticket, delivery } => {
+                self.deliveries += 1;
+                let delivery = Delivery::decode(&delivery).unwrap();
+                let known = self.hubs.get_mut(hub.as_str()).unwrap();
+                if let Some(changes) = &delivery.members {
+                    known.take(changes);
+                }
+                let receipt = Receipt { wanted: true, have: Some(delivery.position()), members: known.have };
+                self.handle(Input::Receipt { hub, ticket, result: Ok(receipt) });
+            }
+            Output::Refuse(refusal) => panic!("{refusal}"),
+            Output::Forget => self.store.members.clear(),
+            _ => {}
+        }
+    }
+
+    fn tell_one(&mut self, revision: u64) {
+        let keeper = self.sockets.values_mut().next().unwrap();
+        keeper.0.told = Some(revision);
+    }
+
+    fn connect(&mut self, connection: &str, user: &str) {
+        let connect = Connect {
+            version: VERSION,
+            format: Format::Json,
+            user: Some(user.to_owned()),
+            expires_at: None,
+            may_publish: false,
+            from: None,
+            data: MemberData::parse("{}").ok(),
+        };
+        let sockets = self.sockets.len();
+        self.handle(Input::Connect { connect, connection: connection.to_owned(), sockets });
+    }
+
+    fn disconnect(&mut self, connection: &str) {
+        let (session, _) = self.sockets.remove(connection).unwrap();
+        let sockets = self.sockets.len();
+        self.handle(Input::Left { session, sockets });
+    }
+
+    fn report(&mut self, hub: &'static str, joined: &[&str], left: &[&str], whole: bool) {
+        if !self.hubs.contains_key(hub) {
+            let follow = Follow { version: VERSION, hub: hub.to_owned(), at: self.now * 1000 + self.number };
+            self.decide(|room, turn, store, out| room.follow(&follow, turn, store, out)).unwrap();
+        }
+        let known = self.hubs.entry(hub).or_default();
+        let have = known.have;
+        known.users.extend(joined.iter().map(|user| (*user).to_owned()));
+        known.users.retain(|user| !left.contains(&user.as_str()));
+        let member = |user: &&str| Member { user: (*user).to_owned(), data: None };
+        let report = Report {
+            version: VERSION,
+            hub: hub.to_owned(),
+            at: self.now * 1000 + self.number,
+            have,
+            whole,
+            joined: joined.iter().map(member).collect(),
+            left: left.iter().map(|user| (*user).to_owned()).collect(),
+            list: have.is_none(),
+        };
+        let changes = self.decide(|room, turn, store, out| room.report(&report, turn, store, out)).unwrap();
+        self.hubs.get_mut(hub).unwrap().answered(&changes);
+    }
+
+    /// Time passes; the alarm rings when it is due.
+    fn wait(&mut self, ms: u64) {
+        let until = self.now + ms;
+        while let Some(at) = self.alarm.take_if(|at| *at <= until) {
+            self.now = self.now.max(at);
+            let sessions = self.sockets.values().map(|(session, _)| session.clone()).collect();
+            self.handle(Input::Alarm { sessions });
+        }
+        self.now = until;
+    }
+
+    fn page(&mut self) -> Vec<String> {
+        let query = MembersQuery { after: None, limit: 1_000 };
+        let page = self.decide(|room, turn, store, _| room.members_page(&query, turn, store)).unwrap();
+        assert_eq!(page.count, page.members.len() as u64);
+        page.members.into_iter().map(|member| member.user).collect()
+    }
+
+    fn check(&mut self, users: &[&str]) {
+        assert_eq!(self.page(), users);
+        let expected: BTreeSet<String> = users.iter().map(|user| (*user).to_owned()).collect();
+        for (name, (_, view)) in &self.sockets {
+            assert_eq!((view.users.as_ref(), view.count), (Some(&expected), users.len() as u64), "{name}");
+        }
+        for (name, hub) in self.hubs.iter().filter(|(_, hub)| hub.have.is_some()) {
+            assert_eq!((hub.view.users.as_ref(), hub.view.count), (Some(&expected), users.len() as u64), "{name}");
+        }
+    }
+}
+
+impl Hub {
+    fn take(&mut self, changes: &Changes) {
+        match changes.after {
+            Some(after) if self.have.is_some_and(|have| after <= have) => {
+                let have = self.have.unwrap();
+                let left = changes.left.iter().filter(|left| left.at > have).map(|left| left.user.clone());
+                let joined = changes.joined.iter().filter(|one| one.at > have).map(|one| one.member.user.clone());
+                self.view.changes(&left.collect::<Vec<_>>(), &joined.collect::<Vec<_>>(), changes.count);
+                self.have = Some(have.max(changes.revision));
+            }
+            None if self.have.is_some_and(|have| have < changes.revision) => self.answered(changes),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, changes: &Changes) {
+        if let (Some(list), true) = (&changes.list, changes.after.is_none()) {
+            self.view.anew(list, changes.count);
+            self.have = Some(changes.revision);
+        } else {
+            self.take(changes);
+        }
+    }
+}
+
+fn wake() -> Room {
+    Room::wake(ChannelName::parse("presence-a").unwrap(), Rule::default(), None)
+}
+
+#[test]
+fn one_join_and_one_leave_per_user_however_many_connections() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    assert_eq!(world.store.written, 2, "the first row of all, and a's");
+    world.connect("2", "b");
+    world.connect("3", "a");
+    assert_eq!(world.store.written, 3);
+    world.check(&["a", "b"]);
+    world.disconnect("1");
+    world.wait(60_000);
+    world.check(&["a", "b"]);
+    assert_eq!(world.store.written, 3);
+    world.disconnect("3");
+    world.check(&["a", "b"]);
+    world.wait(limits::LEAVE_GRACE_MS - 1);
+    world.check(&["a", "b"]);
+    world.wait(10);
+    world.check(&["b"]);
+    assert_eq!(world.store.written, 4);
+}
+
+#[test]
+fn a_page_that_is_loaded_again_is_no_leave_also_in_another_place() {
+    for sleeps in [false, true] {
+        let mut world = World::new();
+        world.connect("1", "a");
+        world.connect("2", "b");
+        world.report("v1:1:weur:0", &["c"], &[], false);
+        let doze = |world: &mut World| {
+            if sleeps {
+                world.sleep()
+            }
+        };
+        doze(&mut world);
+        world.disconnect("1");
+        doze(&mut world);
+        world.wait(limits::LEAVE_GRACE_MS - 10);
+        world.report("v1:1:weur:1", &["a"], &[], false);
+        doze(&mut world);
+        world.wait(60_000);
+        world.check(&["a", "b", "c"]);
+        world.report("v1:1:weur:1", &[], &["a"], false);
+        doze(&mut world);
+        world.wait(1_000);
+        world.connect("3", "a");
+        doze(&mut world);
+        world.wait(60_000);
+        world.check(&["a", "b", "c"]);
+        world.disconnect("3");
+        doze(&mut world);
+        world.wait(limits::LEAVE_GRACE_MS + 10);
+        doze(&mut world);
+        world.check(&["b", "c"]);
+    }
+}
+
+#[test]
+fn who_vanished_without_a_word_is_gone_within_a_minute() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.report("v1:1:weur:0", &["b"], &[], false);
+    world.connect("2", "c");
+    world.check(&["a", "b", "c"]);
+    // The process is gone, the room's own sockets with it; the Hub is elsewhere.
+    world.sockets.clear();
+    world.sleep();
+    world.wait(60_000);
+    world.check(&["b"]);
+    // The Hub lost its own as well, and says so.
+    world.report("v1:1:weur:0", &[], &[], true);
+    world.check(&["b"]);
+    world.wait(limits::LOST_GRACE_MS);
+    assert_eq!(world.page(), [""; 0]);
+}
+
+#[test]
+fn a_hub_that_follows_no_longer_has_no_members() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.report("v1:1:weur:0", &["b"], &[], false);
+    world.check(&["a", "b"]);
+    let mut out = Vec::new();
+    let turn = Turn { now: world.now, random: 9 };
+    world.room.strike_out("v1:1:weur:0", turn, &mut world.store, &mut out).unwrap();
+    out.into_iter().for_each(|output| world.perform(output));
+    world.hubs.clear();
+    world.wait(limits::LEAVE_GRACE_MS + 10);
+    world.check(&["a"]);
+}
+
+#[test]
+fn calls_that_come_late_or_twice_change_nothing() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    let call = |at: u64, joined: &[&str], left: &[&str], whole: bool| Report {
+        version: VERSION,
+        hub: "v1:1:weur:0".into(),
+        at,
+        have: None,
+        whole,
+        joined: joined.iter().map(|user| Member { user: (*user).to_owned(), data: None }).collect(),
+        left: left.iter().map(|user| (*user).to_owned()).collect(),
+        list: false,
+    };
+    world.hubs.insert("v1:1:weur:0", Hub::default());
+    let say = |world: &mut World, report: Report| {
+        world.sleep();
+        world.decide(|room, turn, store, out| room.report(&report, turn, store, out)).unwrap();
+        world.wait(60_000);
+        world.page()
+    };
+    assert_eq!(say(&mut world, call(5, &["b"], &[], false)), ["a", "b"]);
+    assert_eq!(say(&mut world, call(5, &["b"], &[], false)), ["a", "b"]);
+    assert_eq!(say(&mut world, call(4, &[], &["b"], false)), ["a", "b"]);
+    assert_eq!(say(&mut world, call(6, &[], &["b"], false)), ["a"]);
+    assert_eq!(say(&mut world, call(5, &["b"], &[], false)), ["a"]);
+    assert_eq!(say(&mut world, call(8, &["c"], &[], true)), ["a", "c"]);
+    assert_eq!(say(&mut world, call(7, &["b"], &["c"], false)), ["a", "c"]);
+    assert_eq!(say(&mut world, call(7, &[], &[], true)), ["a", "c"]);
+    assert_eq!(say(&mut world, call(9, &[], &[], true)), ["a"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_not_told() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.store.failing = Some(StoreError::Full);
+    let (sockets, mut out) = (1, Vec::new());
+    let connect = Connect {
+        version: VERSION,
+        format: Format::Json,
+        user: Some("b".into()),
+        expires_at: None,
+        may_publish: false,
+        from: None,
+        data: None,
+    };
+    let turn = Turn { now: world.now, random: 9 };
+    world.store.present = world.sockets.values().map(|(session, _)| session.clone()).collect();
+    let input = Input::Connect { connect, connection: "2".into(), sockets };
+    world.room.handle(input, turn, &mut world.store, &mut out);
+    let refused = |output: &Output| matches!(output, Output::Refuse(refusal) if refusal.code == Code::StorageFull);
+    assert!(out.iter().any(refused) && !out.iter().any(|output| matches!(output, Output::Accept(_))), "{out:?}");
+    world.disconnect("1");
+    world.store.failing = None;
+    world.connect("3", "c");
+    world.wait(60_000);
+    world.check(&["c"]);
+}
+
+#[test]
+fn the_list_is_paged_and_a_newcomer_is_told_of_the_first() {
+    let mut world = World::new();
+    let users: Vec<String> = (0..250).map(|nth| format!("{nth:03}")).collect();
+    let names: Vec<&str> = users.iter().map(String::as_str).collect();
+    world.report("v1:1:weur:0", &names, &[], false);
+    world.connect("1", "x");
+    let view = &world.sockets["1"].1;
+    assert_eq!((view.users.as_ref().unwrap().len(), view.count), (limits::MEMBERS_LISTED, 251));
+    let mut after = None;
+    let mut sizes = Vec::new();
+    loop {
+        let query = MembersQuery { after: after.take(), limit: 100 };
+        let page = world.decide(|room, turn, store, _| room.members_page(&query, turn, store)).unwrap();
+        sizes.push(page.members.len());
+        assert_eq!((page.count, page.channel.as_str()), (251, "presence-a"));
+        if !page.more {
+            break;
+        }
+        after = page.members.last().map(|member| member.user.clone());
+    }
+    assert_eq!(sizes, [100, 100, 51]);
+    let mut lobby = Room::wake(ChannelName::parse("lobby").unwrap(), Rule::default(), None);
+    let query = MembersQuery { after: None, limit: 100 };
+    let turn = Turn { now: 1, random: 1 };
+    assert_eq!(
+        lobby.members_page(&query, turn, &mut MemoryStore::default()).map_err(|refusal: Refusal| refusal.code),
+        Err(Code::InvalidChannel)
+    );
+}
+
+#[test]
+fn thousands_of_joins_are_a_few_announcements() {
+    let mut world = World::new();
+    world.connect("1", "x");
+    world.report("v1:1:weur:0", &["y"], &[], false);
+    let before = world.deliveries;
+    let users: Vec<String> = (0..2_000).map(|nth| format!("{nth:04}")).collect();
+    for chunk in users.chunks(100) {
+        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+        world.report("v1:1:weur:1", &chunk, &[], false);
+        world.now += 10;
+    }
+    world.wait(1_000);
+    assert!(world.deliveries - before <= 25, "{}", world.deliveries - before);
+    assert_eq!(world.sockets["1"].1.count, 2_002);
+    assert_eq!(world.sockets["1"].1.users.as_ref().unwrap().len(), 2_002);
+}
+
+/// Whatever happens, in whatever order, with sleeps anywhere: everybody ends up knowing who is there.
+#[test]
+fn random_histories_converge() {
+    for seed in 0..400_u64 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut world = World::new();
+        let hubs = ["v1:1:weur:0", "v1:1:weur:1"];
+        let mut connections = 0;
+        for _ in 0..60 {
+            match rng.u8(0..9) {
+                0 | 1 => {
+                    connections += 1;
+                    let user = rng.choice(["a", "b", "c"]).unwrap();
+                    world.connect(&connections.to_string(), user);
+                }
+                2 | 3 => {
+                    let names: Vec<String> = world.sockets.keys().cloned().collect();
+                    if let Some(name) = rng.choice(&names) {
+                        world.disconnect(name);
+                    }
+                }
+                4 => world.report(rng.choice(hubs).unwrap(), &[rng.choice(["a", "b", "d"]).unwrap()], &[], false),
+                5 => world.report(rng.choice(hubs).unwrap(), &[], &[rng.choice(["a", "b", "d"]).unwrap()], false),
+                6 => world.wait(rng.u64(0..5_000)),
+                7 => world.sleep(),
+                _ => {
+                    if rng.u8(0..6) == 0 {
+                        world.sockets.clear();
+                        world.sleep();
+                    }
+                }
+            }
+        }
+        world.wait(60_000);
+        let mut there: BTreeSet<String> =
+            world.sockets.values().filter_map(|(session, _)| session.user.clone()).collect();
+        there.extend(world.hubs.values().flat_map(|hub| hub.users.iter().cloned()));
+        let there: Vec<&str> = there.iter().map(String::as_str).collect();
+        world.check(&there);
+    }
+}
