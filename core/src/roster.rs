@@ -120,7 +120,7 @@ impl Roster {
 
     /// A source has a user. The row to be written; none where that is known, or out of date.
     pub(crate) fn join(&mut self, source: &str, member: &Member, at: u64, now: u64) -> Option<MemberRow> {
-        let revision = self.number(now);
+        let revision = self.advance(now);
         let stay = self.users.get(&member.user).map(stay);
         let known = self.row(source, &member.user);
         if self.is_late(source, at) || known.is_some_and(|row| row.at >= at || row.gone == 0) {
@@ -129,7 +129,8 @@ impl Roster {
         let (mut joined, mut left) = known.map_or((0, 0), |row| (row.joined, row.left));
         let is_absent = stay.is_none_or(|stay| stay.until <= revision);
         if is_absent {
-            joined = revision;
+            // Never the revision of the leave before: both have to be told.
+            joined = self.reach(revision + 1);
             left = stay.map_or(0, |stay| stay.until);
             self.absent -= usize::from(stay.is_some());
         }
