@@ -59,6 +59,7 @@ async fn serve(
         Route::Connect | Route::Events => connect::connect_many(request, env, config()?, &route, head).await,
         Route::Publish | Route::PublishRaw(_) => publish::publish(request, env, config()?, &route, head).await,
         Route::Messages(channel) => messages(env, config()?, channel, head).await,
+        Route::Members(channel) => members(env, config()?, channel, head).await,
     }
 }
 
@@ -71,6 +72,24 @@ async fn messages(
 ) -> Result<web_sys::Response, Refusal> {
     let (app, query) = edge::page(config, head, now_s())?;
     RoomStub::new(env, app, channel)?.messages(query).await.map(web_sys::Response::from)
+}
+
+/// One request to the object; nothing is written, unless members of its own vanished.
+async fn members(
+    env: &Env,
+    config: &Config,
+    channel: &ChannelName,
+    head: &Head<'_>,
+) -> Result<web_sys::Response, Refusal> {
+    let admission = edge::admit_members(config, channel, head, now_s())?;
+    let page = RoomStub::new(env, &admission.app, channel)?.members(&admission.query).await?;
+    let response = json(200, &page);
+    if let Some(origin) = admission.allow_origin {
+        let headers = response.headers();
+        let set = headers.set("access-control-allow-origin", &origin).and_then(|()| headers.set("vary", "origin"));
+        set.map_err(|error| answer::failed(&error.into()))?;
+    }
+    Ok(response)
 }
 
 fn now_s() -> u64 {

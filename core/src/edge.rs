@@ -3,12 +3,14 @@
 mod connect;
 mod hubs;
 mod many;
+mod members;
 mod publish;
 mod region;
 
 pub use connect::{Admission, admit};
 pub use hubs::Hubs;
 pub use many::{ManyAdmission, admit_many};
+pub use members::{MembersAdmission, admit_members};
 pub use publish::{Item, Order, Reply, Target, order};
 pub use region::region;
 
@@ -41,6 +43,8 @@ pub enum Route {
     PublishRaw(ChannelName),
     /// `GET /channels/{channel}/messages`.
     Messages(ChannelName),
+    /// `GET /channels/{channel}/members`.
+    Members(ChannelName),
 }
 
 /// Finds the route, or says that there is none.
@@ -58,13 +62,14 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
         [Some("publish"), None, ..] => (Route::Publish, "POST"),
         [Some("publish"), Some(channel), None, _] => (Route::PublishRaw(decode(channel)?), "POST"),
         [Some("channels"), Some(channel), Some("messages"), None] => (Route::Messages(decode(channel)?), "GET"),
+        [Some("channels"), Some(channel), Some("members"), None] => (Route::Members(decode(channel)?), "GET"),
         [Some(""), None, ..] => (Route::Page, "GET"),
         _ if matches!(head.method, "GET" | "HEAD") => (Route::Page, "GET"),
         _ => return Err(not_found()),
     };
     // A HEAD is answered as a GET without its body; a connection has nothing but a body that never ends.
     let method = match (head.method, &route) {
-        ("HEAD", Route::Page | Route::Up | Route::Messages(_)) => "GET",
+        ("HEAD", Route::Page | Route::Up | Route::Messages(_) | Route::Members(_)) => "GET",
         (method, _) => method,
     };
     if method != allow {
@@ -145,6 +150,7 @@ mod tests {
         assert_eq!(to("GET", "/up"), Ok(Route::Up));
         assert!(matches!(to("GET", "/rooms/a%40b%2Cc"), Ok(Route::Room(name)) if name.as_str() == "a@b,c"));
         assert!(matches!(to("GET", "/channels/a/messages"), Ok(Route::Messages(_))));
+        assert!(matches!(to("HEAD", "/channels/presence-a/members"), Ok(Route::Members(_))));
         assert_eq!((to("GET", "/connect"), to("GET", "/events")), (Ok(Route::Connect), Ok(Route::Events)));
         assert_eq!(to("POST", "/publish"), Ok(Route::Publish));
         assert!(matches!(to("POST", "/publish/a"), Ok(Route::PublishRaw(_))));

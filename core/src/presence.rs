@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 /// Tells a channel's Room which members a Hub has: `POST`, body [`Report`], answer [`Changes`].
 pub const REPORT_PATH: &str = "/report";
-/// Reads a page of a channel's members: `GET`.
+/// Reads a page of a channel's members: `POST`, body [`crate::room::MembersQuery`], answer [`crate::room::MembersPage`].
 pub const MEMBERS_PATH: &str = "/members";
 
 /// What a member shows the others: JSON, at most [`limits::MEMBER_DATA_BYTES`].

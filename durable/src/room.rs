@@ -111,10 +111,9 @@ impl Room {
 fn call(home: &Rc<Home>, request: web_sys::Request) -> worker::Result<JsValue> {
     let path = Url::parse(&request.url()).map(|url| url.path().to_owned()).unwrap_or_default();
     Ok(match path.as_str() {
-        FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH | REPORT_PATH => home.asked(&path, &request).into(),
+        FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH | REPORT_PATH | MEMBERS_PATH => home.asked(&path, &request).into(),
         CONNECT_PATH => home.connect(&Request::from(request))?.into(),
         MESSAGES_PATH => home.messages(&Request::from(request)).into(),
-        MEMBERS_PATH => home.members(&Request::from(request)).into(),
         _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
     })
 }

@@ -12,8 +12,9 @@ use dormouse_core::link::{
     hub_name,
 };
 use dormouse_core::message::NewMessage;
+use dormouse_core::presence::MEMBERS_PATH;
 use dormouse_core::refusal::{Code, Refusal};
-use dormouse_core::room::PageQuery;
+use dormouse_core::room::{MembersQuery, PageQuery};
 use js_sys::Array;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsCast;
@@ -54,6 +55,11 @@ impl RoomStub {
         let after = query.after.map_or_else(String::new, |after| format!("&after={after}"));
         let path = format!("{MESSAGES_PATH}?limit={}{after}", query.limit);
         get(self.namespace.get_by_name(&self.name), &path, Headers::new()).await
+    }
+
+    /// Reads a page of a presence channel's members, JSON: one request to the object.
+    pub async fn members(&self, query: &MembersQuery) -> Result<String, Refusal> {
+        post(&self.namespace, &self.name, MEMBERS_PATH, &write(query)).await
     }
 
     /// Makes a Hub a follower: one request to the object.

@@ -5,7 +5,7 @@ use crate::common::turn;
 use crate::script::{answered, heard};
 use crate::stub::HubStub;
 use dormouse_core::link::{self, FOLLOW_PATH, Follow, Missed, UNFOLLOW_PATH, parse_hub_name};
-use dormouse_core::presence::REPORT_PATH;
+use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::Input;
 use js_sys::{Function, Promise};
@@ -23,6 +23,7 @@ pub(crate) struct Calls {
     unfollow: Hear,
     missed: Hear,
     report: Hear,
+    members: Hear,
 }
 
 impl Calls {
@@ -42,6 +43,7 @@ impl Calls {
             unfollow: hear(Home::unfollow),
             missed: hear(Home::missed),
             report: hear(Home::report),
+            members: hear(Home::members),
         }
     }
 }
@@ -53,6 +55,7 @@ impl Home {
             FOLLOW_PATH => &self.calls.follow,
             UNFOLLOW_PATH => &self.calls.unfollow,
             REPORT_PATH => &self.calls.report,
+            MEMBERS_PATH => &self.calls.members,
             _ => &self.calls.missed,
         };
         heard(request, hear.as_ref())

@@ -1,13 +1,12 @@
 //! The members of a presence channel: what the room's own sockets are told of them, and who asks for them.
 
 use super::Home;
-use crate::common::{refuse, turn};
-use crate::script::json;
+use crate::common::turn;
 use crate::sockets;
 use dormouse_core::frame::Frame;
 use dormouse_core::link;
 use dormouse_core::presence::Report;
-use dormouse_core::refusal::{Code, Refusal};
+use dormouse_core::refusal::Refusal;
 use dormouse_core::room::{Announcement, Input, MembersQuery};
 use dormouse_core::session::Format;
 use js_sys::Set;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{WebSocket, js_sys};
-use worker::{Delay, Request, console_error};
+use worker::{Delay, console_error};
 
 impl Home {
     /// One value per frame and format for all of its sockets; one attachment is written, or those of the newcomers.
@@ -72,15 +71,10 @@ impl Home {
     }
 
     /// A page of the members: nothing is written, unless some of the room's own vanished.
-    pub(crate) fn members(self: &Rc<Self>, request: &Request) -> web_sys::Response {
-        let Ok(query) = request.query::<MembersQuery>() else {
-            return refuse(&Refusal::new(Code::InvalidField, "call: members"));
-        };
+    pub(super) fn members(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let query: MembersQuery = link::decode(call)?;
         let page = self.decide(|rules, store, _| rules.members_page(&query, turn(), store));
-        match page.unwrap_or_else(|| Err(super::followers::busy())) {
-            Ok(page) => json(200, &serde_json::to_string(&page).unwrap_or_default()),
-            Err(refusal) => refuse(&refusal),
-        }
+        Ok(serde_json::to_string(&page.unwrap_or_else(|| Err(super::followers::busy()))?).unwrap_or_default())
     }
 }
 

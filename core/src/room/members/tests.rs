@@ -272,7 +272,7 @@ fn a_page_that_is_loaded_again_is_no_leave_also_in_another_place() {
         world.report("v1:1:weur:0", &["c"], &[], false);
         let doze = |world: &mut World| {
             if sleeps {
-                world.sleep()
+                world.sleep();
             }
         };
         doze(&mut world);
@@ -326,7 +326,9 @@ fn a_hub_that_follows_no_longer_has_no_members() {
     let mut out = Vec::new();
     let turn = Turn { now: world.now, random: 9 };
     world.room.strike_out("v1:1:weur:0", turn, &mut world.store, &mut out).unwrap();
-    out.into_iter().for_each(|output| world.perform(output));
+    for output in out {
+        world.perform(output);
+    }
     world.hubs.clear();
     world.wait(limits::LEAVE_GRACE_MS + 10);
     world.check(&["a"]);
