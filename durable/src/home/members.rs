@@ -34,7 +34,9 @@ impl Home {
             let (changes, members) = (values(&changes), values(members.as_slice()));
             for socket in &sockets {
                 let frames = if fresh.has(socket) { &members } else { &changes };
-                frames.iter().for_each(|frame| sockets::send(socket, frame));
+                for frame in frames {
+                    sockets::send(socket, frame);
+                }
             }
         }
         for socket in &newcomers {
