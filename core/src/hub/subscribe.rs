@@ -184,6 +184,9 @@ impl Hub {
         // An answer to an earlier call says nothing about this one.
         let Some(known) = self.channels.get_mut(channel).filter(|known| known.following == Some(at)) else { return };
         known.following = None;
+        if self.presence.contains_key(channel) {
+            self.unreported.insert(channel.clone());
+        }
         let position = match result {
             Ok(position) => position,
             Err(refusal) => {
@@ -208,9 +211,6 @@ impl Hub {
             }
         }
         self.advance_all(channel, out);
-        if self.presence.contains_key(channel) {
-            self.unreported.insert(channel.clone());
-        }
     }
 
     /// All that were live have to be replayed to from there.

@@ -3,6 +3,7 @@
 use super::{Hub, Members, Sent};
 use crate::call::VERSION;
 use crate::channel::ChannelName;
+use crate::hub::channel::Channel;
 use crate::hub::{HubSession, Output, Slot};
 use crate::limits;
 use crate::presence::{Changes, Member, MemberData, Report};
@@ -28,7 +29,8 @@ impl Hub {
     /// One request, unless nothing is to be said or asked. One row written when it is the channel's first, and one when the alarm has to be set.
     fn report(&mut self, channel: &ChannelName, out: &mut Vec<Output>) {
         let now = self.now;
-        let follows = self.channels.get(channel).is_some_and(|known| known.have.is_some());
+        let follows = |known: &Channel| known.have.is_some() && known.following.is_none();
+        let follows = self.channels.get(channel).is_some_and(follows);
         let Some(members) = self.presence.get(channel).filter(|members| members.is_due(now)) else { return };
         // Only a follower hears what happens after the answer.
         if !follows && !members.users.is_empty() {
