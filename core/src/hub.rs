@@ -8,6 +8,7 @@ mod catch_up;
 mod channel;
 mod deliver;
 mod event;
+mod presence;
 mod publish;
 mod session;
 mod subscribe;
@@ -26,7 +27,8 @@ use crate::refusal::{Code, Refusal};
 use crate::room::Turn;
 use calls::Calls;
 use channel::Channel;
-use std::collections::{BTreeMap, HashMap};
+use presence::Members;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A socket while the Hub is awake: a small number, used again when the socket has gone. The driver keeps the socket of each.
 pub type Slot = u32;
@@ -39,6 +41,10 @@ pub struct Hub {
     sessions: Vec<Option<HubSession>>,
     free: Vec<Slot>,
     channels: HashMap<ChannelName, Channel>,
+    /// Channels whose members are here, or may be thought to be here.
+    presence: HashMap<ChannelName, Members>,
+    /// Those of them in which something has happened in this event.
+    unreported: BTreeSet<ChannelName>,
     calls: Calls,
     /// How often connections may speak, and how often they may publish, by the rate that a rule allows.
     frames: Buckets,
@@ -47,6 +53,9 @@ pub struct Hub {
     unlooked_bytes: usize,
     /// When the alarm will ring.
     armed: Option<u64>,
+    /// When everything was last followed anew, and whose attachment says so.
+    reviewed: Option<u64>,
+    reviewer: Option<Slot>,
     /// When it is, and the last of its decisions to follow or not.
     now: u64,
     decided: u64,
@@ -61,11 +70,15 @@ impl Hub {
             sessions: Vec::new(),
             free: Vec::new(),
             channels: HashMap::new(),
+            presence: HashMap::new(),
+            unreported: BTreeSet::new(),
             calls: Calls::default(),
             frames: Buckets::new(limits::HUB_FRAME_RATE),
             publishes: BTreeMap::new(),
             unlooked_bytes: 0,
             armed: None,
+            reviewed: None,
+            reviewer: None,
             now: 0,
             decided: 0,
         }
@@ -80,7 +93,14 @@ impl Hub {
     pub fn restore(&mut self, session: HubSession) -> Slot {
         let slot = self.place(session);
         let Some(session) = self.sessions.get(slot as usize).and_then(Option::as_ref) else { return slot };
-        for Subscription { channel, stage, .. } in &session.subscriptions {
+        if session.reviewed > self.reviewed {
+            (self.reviewed, self.reviewer) = (session.reviewed, Some(slot));
+        }
+        for subscription in &session.subscriptions {
+            let Subscription { channel, stage, .. } = subscription;
+            if channel.has_members() {
+                presence::restore(&mut self.presence, slot, session, subscription);
+            }
             let channel = self.channels.entry(channel.clone()).or_default();
             match *stage {
                 Stage::Joining(_) | Stage::Behind(_) => channel.waiting.push(slot),
@@ -98,8 +118,9 @@ impl Hub {
         slot
     }
 
-    /// All sockets have been taken up: what a crash of the isolate interrupted goes on.
-    pub fn restored(&mut self, turn: Turn, out: &mut Vec<Output>) {
+    /// All sockets have been taken up: what a crash of the isolate interrupted goes on. `lost` are the rows of [`Output::Keep`], and whether they are marked: where there was no
+    /// socket to take up, or where this Hub stands for one whose calls were under way. After a plain sleep it is `None`, and nothing has to be read.
+    pub fn restored(&mut self, lost: Option<Vec<(ChannelName, bool)>>, turn: Turn, out: &mut Vec<Output>) {
         self.now = turn.now;
         let is_unfinished = |channel: &Channel| !channel.waiting.is_empty();
         let unfinished = self.channels.iter().filter(|(_, channel)| is_unfinished(channel));
@@ -108,6 +129,8 @@ impl Hub {
         for channel in unfinished {
             self.advance_all(&channel, out);
         }
+        self.members_restored(lost);
+        self.report_all(out);
         self.calls.start(out);
     }
 
@@ -135,8 +158,13 @@ impl Hub {
                 self.calls.ended();
                 self.published(&channel, &result, out);
             }
-            Input::Alarm => self.alarm(turn, out),
+            Input::Reported { channel, at, result } => {
+                self.calls.ended();
+                self.reported(&channel, at, result, out);
+            }
+            Input::Alarm { kept } => self.alarm(kept, turn, out),
         }
+        self.report_all(out);
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
             self.unlooked_bytes = 0;
             out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX });
@@ -156,6 +184,8 @@ impl Hub {
             user: connect.user,
             expires_at: connect.expires_at,
             grants: connect.grants,
+            info: connect.info,
+            reviewed: (open == 0).then_some(turn.now),
             subscriptions: connect.wants.iter().map(Subscription::wanted).collect(),
         };
         if let Err(refusal) = session.check_size() {
@@ -175,6 +205,7 @@ impl Hub {
             self.join(slot, &want.channel, out);
         }
         if open == 0 {
+            (self.reviewed, self.reviewer) = (Some(turn.now), Some(slot));
             self.wake_at(turn.now + limits::HUB_REVIEW_MS, out);
         }
     }
@@ -196,8 +227,8 @@ impl Hub {
             Frame::Binary(_) => Err(crate::speech::no_binary()),
         };
         match ask {
-            Ok(Ask::Subscribe { channel, from, token }) => {
-                if let Err(refusal) = self.subscribe(slot, &channel, from, token.as_deref(), turn, out) {
+            Ok(Ask::Subscribe { channel, from, token, data }) => {
+                if let Err(refusal) = self.subscribe(slot, &channel, from, token.as_deref(), data, out) {
                     self.object(slot, Some(&channel), None, &refusal, out);
                 }
             }
@@ -208,7 +239,7 @@ impl Hub {
         }
     }
 
-    fn alarm(&mut self, turn: Turn, out: &mut Vec<Output>) {
+    fn alarm(&mut self, kept: Vec<(ChannelName, bool)>, turn: Turn, out: &mut Vec<Output>) {
         self.armed = None;
         let mut due: Vec<u64> = Vec::new();
         for slot in 0..Slot::try_from(self.sessions.len()).unwrap_or(Slot::MAX) {
@@ -221,10 +252,8 @@ impl Hub {
             }
         }
         due.extend(self.drop_deserted(turn, out));
-        if self.sessions.len() > self.free.len() {
-            due.push(turn.now + limits::HUB_REVIEW_MS);
-            self.review(out);
-        }
+        due.extend(self.look_after_members(kept));
+        due.extend(self.review(out));
         if let Some(at) = due.into_iter().min() {
             // Whatever the reason, an object is woken once a second at most.
             self.wake_at(at.max(turn.now + 1000), out);

@@ -215,6 +215,9 @@ pub const LEAVE_GRACE_MS: u64 = 3_000;
 pub const LOST_GRACE_MS: u64 = 15_000;
 /// How often an object that answers for members looks whether they are still there, in milliseconds: one waking and one row. A Hub always; a Room while it is followed.
 pub const PRESENCE_LEASE_MS: u64 = 40_000;
+/// Users whose coming or going waits in a Hub for the report before it, per channel. Past it the next report says who is there instead, and who has left is kept for
+/// as long as one who vanished.
+pub const REPORT_CHANGES_MAX: usize = 10_000;
 /// The least time between two announcements of joins and leaves in a Room, in milliseconds: what happens meanwhile is announced together.
 pub const MEMBERS_PAUSE_MS: u64 = 200;
 /// Rows of members who left, kept so that a Hub that is behind can be told of their leaving. Past it they go, and such a Hub gets the list anew.

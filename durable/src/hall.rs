@@ -3,8 +3,9 @@
 use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
 use crate::env::apps;
+use crate::kept::Kept;
 use crate::places::Places;
-use crate::script::{answered, heard};
+use crate::script::{answered, heard, is_rebuilt};
 use crate::sockets;
 use crate::stub::RoomStub;
 use dormouse_core::call::{CONNECT_HEADER, VERSION, room_name};
@@ -13,6 +14,7 @@ use dormouse_core::config::App;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub as Rules, HubConnect, HubSession, Input, Output, Slot};
 use dormouse_core::link::{Delivery, Follow, Missed, Receipt, parse_hub_name};
+use dormouse_core::presence::Report;
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
 use js_sys::{Function, Promise};
 use std::cell::{Cell, RefCell};
@@ -33,6 +35,9 @@ pub(crate) struct Hall {
     app: String,
     rules: RefCell<Rules>,
     places: Places,
+    kept: Kept,
+    /// Whether it stands for an object that a trap has ended.
+    rebuilt: bool,
     restored: Cell<bool>,
     /// A socket that is connecting, and what became of it.
     arriving: RefCell<Option<WebSocket>>,
@@ -52,6 +57,8 @@ impl Hall {
         let app = parse_hub_name(&name)?.to_owned();
         let rules = Rules::wake(settings(env, &app)?);
         let alarm = Alarm::new(state.storage().ok()?);
+        let kept = Kept::new(state.storage().ok()?);
+        let rebuilt = is_rebuilt(&state);
         Some(Rc::new_cyclic(|hall: &Weak<Self>| Self {
             hear: {
                 let hall = hall.clone();
@@ -67,6 +74,8 @@ impl Hall {
             app,
             rules: RefCell::new(rules),
             places: Places::default(),
+            kept,
+            rebuilt,
             restored: Cell::new(false),
             arriving: RefCell::default(),
             refused: RefCell::default(),
@@ -95,7 +104,7 @@ impl Hall {
     }
 
     /// Takes up every socket that has an attachment, once after waking: those that are closing, too, because each will have its own end. `speaks` is the
-    /// socket whose event this is: a list that lacks it shall not lose the event.
+    /// socket whose event this is: a list that lacks it shall not lose the event. Rows are read only where there is no socket, or calls were lost.
     fn restore(self: &Rc<Self>, speaks: Option<&WebSocket>) {
         if self.restored.replace(true) {
             return;
@@ -106,7 +115,8 @@ impl Hall {
         if let Some(socket) = speaks.filter(|socket| self.places.slot(socket).is_none()) {
             self.take_up(socket.clone());
         }
-        self.decide(|rules, out| rules.restored(turn(), out));
+        let lost = (self.rebuilt || self.places.is_empty()).then(|| self.kept.rows());
+        self.decide(|rules, out| rules.restored(lost, turn(), out));
     }
 
     fn take_up(&self, socket: WebSocket) {
@@ -156,6 +166,15 @@ impl Hall {
                 let result = async { hall.room(&channel)?.publish(&messages).await }.await;
                 hall.drive(Input::Published { channel, result });
             }),
+            Output::Report { channel, report } => self.spawn(async move |hall| {
+                let (at, report) = (report.at, Report { hub: hall.name.clone(), ..report });
+                let result = async { hall.room(&channel)?.report(&report).await }.await;
+                hall.drive(Input::Reported { channel, at, result });
+            }),
+            Output::Keep { channel } => self.kept.keep(&channel),
+            Output::Doubt { channel } => self.kept.doubt(&channel),
+            Output::Trust { channel } => self.kept.trust(&channel),
+            Output::Drop { channel } => self.kept.drop(&channel),
             Output::WakeAt(at) => self.alarm.set(at),
         }
     }
@@ -219,6 +238,11 @@ impl Hall {
         if let Some(answer) = self.waiting.borrow_mut().remove(&ticket) {
             answered(&answer, 200, &serde_json::to_string(&receipt).unwrap_or_default());
         }
+    }
+
+    /// The alarm rang: the rows are read.
+    pub(crate) fn rang(self: &Rc<Self>) {
+        self.drive(Input::Alarm { kept: self.kept.rows() });
     }
 
     /// The slot of a socket; `None` if it has none any more.

@@ -61,7 +61,7 @@ impl Hub {
     /// The alarm rang.
     pub fn alarm(&self) {
         if let Some(hall) = &self.hall {
-            hall.drive(Input::Alarm);
+            hall.rang();
         }
     }
 

@@ -6,6 +6,7 @@ mod env;
 mod hall;
 mod home;
 mod hub;
+mod kept;
 mod laggards;
 mod places;
 mod room;

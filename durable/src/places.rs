@@ -42,6 +42,10 @@ impl Places {
         self.sockets.borrow().get(slot as usize).cloned().flatten()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.size() == 0
+    }
+
     pub(crate) fn each_of(&self, slots: &[Slot], speak: impl Fn(&WebSocket)) {
         let sockets = self.sockets.borrow();
         slots.iter().filter_map(|slot| sockets.get(*slot as usize)?.as_ref()).for_each(speak);

@@ -25,6 +25,13 @@ export function json(status, body) {
 export function synced(storage, told) {
   storage.sync().then(() => told(undefined), told);
 }
+// This module outlives an instance of Wasm, which is replaced after a trap; its objects are constructed again then, with the states that they had.
+const seen = new WeakSet();
+export function isRebuilt(state) {
+  const known = seen.has(state);
+  seen.add(state);
+  return known;
+}
 export function cheapMicrotasks() {
   const now = Promise.resolve();
   globalThis.queueMicrotask = (run) => { now.then(run); };
@@ -48,6 +55,10 @@ extern "C" {
     /// Tells when everything written is on the disk: nothing, or the error. One closure for an object's life, not two for every flush.
     #[wasm_bindgen(catch)]
     pub(crate) fn synced(storage: &JsValue, told: &JsValue) -> Result<(), JsValue>;
+
+    /// Whether the object stands for one that a trap has ended: its sockets are there, and its calls that were under way are lost.
+    #[wasm_bindgen(js_name = isRebuilt)]
+    pub(crate) fn is_rebuilt(state: &JsValue) -> bool;
 
     /// The runtime builds a function template at every `queueMicrotask` (35 µs), and a Rust future wakes by nothing else; a settled promise does the same.
     #[wasm_bindgen(js_name = cheapMicrotasks)]

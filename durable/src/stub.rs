@@ -12,7 +12,7 @@ use dormouse_core::link::{
     hub_name,
 };
 use dormouse_core::message::NewMessage;
-use dormouse_core::presence::MEMBERS_PATH;
+use dormouse_core::presence::{Changes, MEMBERS_PATH, REPORT_PATH, Report};
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::{MembersQuery, PageQuery};
 use js_sys::Array;
@@ -75,6 +75,11 @@ impl RoomStub {
     /// Reads what a socket of a Hub missed: one request to the object, nothing written.
     pub async fn missed(&self, missed: &Missed) -> Result<Delivery, Refusal> {
         Delivery::decode(&post(&self.namespace, &self.name, MISSED_PATH, &write(missed)).await?)
+    }
+
+    /// Says which members a Hub has: one request to the object.
+    pub async fn report(&self, report: &Report) -> Result<Changes, Refusal> {
+        read(&post(&self.namespace, &self.name, REPORT_PATH, &write(report)).await?)
     }
 }
 

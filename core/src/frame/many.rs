@@ -5,6 +5,7 @@ use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::message::{Message, Payload, check_event, check_id};
 use crate::position::Position;
+use crate::presence::MemberData;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub enum Ask {
         from: Option<Begin>,
         /// A token for this channel, where that of the connection does not grant it.
         token: Option<String>,
+        /// What its user shows the other members of a presence channel.
+        data: Option<MemberData>,
     },
     /// A channel no longer.
     Unsubscribe(ChannelName),
@@ -212,10 +215,16 @@ pub fn parse(text: &str) -> Result<Ask, Refusal> {
         }
         (Some(_), Some(_)) => return Err(Refusal::new(Code::InvalidField, "position or last, not both")),
     };
-    let is_publish = frame.data.is_some() || frame.event.is_some() || frame.id.is_some();
+    let is_publish = frame.event.is_some() || frame.id.is_some();
     let is_read = from.is_some() || frame.token.is_some();
     match (&*frame.r#type, frame.data) {
-        ("subscribe", None) if !is_publish => Ok(Ask::Subscribe { channel, from, token: frame.token }),
+        ("subscribe", data) if !is_publish && (data.is_none() || channel.has_members()) => {
+            let data = data.map(|data| MemberData::parse(data.get())).transpose()?;
+            Ok(Ask::Subscribe { channel, from, token: frame.token, data })
+        }
+        ("subscribe", Some(_)) => {
+            Err(Refusal::new(Code::InvalidField, "data: with a publish, or a subscribe to a presence channel"))
+        }
         ("unsubscribe", None) if !is_publish && !is_read => Ok(Ask::Unsubscribe(channel)),
         ("history", None) if !is_publish && frame.token.is_none() => {
             Ok(Ask::History { channel, from: from.unwrap_or(Begin::Last(crate::limits::PAGE_MESSAGES_DEFAULT)) })
@@ -228,7 +237,7 @@ pub fn parse(text: &str) -> Result<Ask, Refusal> {
         }
         ("subscribe" | "unsubscribe" | "history" | "publish", _) => Err(Refusal::new(
             Code::InvalidField,
-            "subscribe: position or last, token; publish: data, event, id; history: position or last",
+            "subscribe: position or last, token, data; publish: data, event, id; history: position or last",
         )),
         _ => Err(Refusal::new(Code::InvalidField, "type: subscribe, unsubscribe, publish or history")),
     }
@@ -248,7 +257,7 @@ mod tests {
     fn asks_are_read_and_everything_else_is_refused() {
         let a = ChannelName::parse("a").unwrap();
         let at = Epoch::new(0x9f2c_41d0_7ab3).at(42);
-        let subscribe = |from, token| Ask::Subscribe { channel: a.clone(), from, token };
+        let subscribe = |from, token| Ask::Subscribe { channel: a.clone(), from, token, data: None };
         for (text, ask) in [
             (r#"{"type":"subscribe","channel":"a"}"#, subscribe(None, None)),
             (

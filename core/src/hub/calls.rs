@@ -5,7 +5,7 @@ use crate::limits;
 use crate::refusal::{Code, Refusal};
 use std::collections::VecDeque;
 
-/// Calls that wait, and how many are on their way. Each channel has at most one call to follow, one to publish, and one for each position that somebody begins
+/// Calls that wait, and how many are on their way. Each channel has at most one call to follow, one to publish, one to report, and one for each position that somebody begins
 /// at; who asks for more when many wait is refused.
 #[derive(Debug, Default)]
 pub(super) struct Calls {

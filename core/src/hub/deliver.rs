@@ -9,8 +9,15 @@ use crate::message::Message;
 use crate::position::Position;
 
 impl Hub {
-    /// Takes messages, drops what is known, and says what the Hub has then. No request, no row; one attachment is written, whatever the number of sockets.
+    /// Takes what comes, and says what the Hub has then. No request, no row; one attachment is written, whatever the number of sockets, and one for members.
     pub(super) fn deliver(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> Receipt {
+        // First: who publishes has come before that.
+        let members = if delivery.channel.has_members() { self.members_came(delivery, out) } else { None };
+        Receipt { members, ..self.messages_came(delivery, out) }
+    }
+
+    /// Takes messages, and drops what is known.
+    fn messages_came(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> Receipt {
         let channel = &delivery.channel;
         let Some(known) = self.channels.get_mut(channel) else { return Receipt::UNWANTED };
         let have = match known.have {

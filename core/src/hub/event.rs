@@ -7,7 +7,7 @@ use crate::frame::Frame;
 use crate::link::{Delivery, Receipt};
 use crate::message::NewMessage;
 use crate::position::Position;
-use crate::presence::MemberData;
+use crate::presence::{Changes, MemberData, Report};
 use crate::refusal::Refusal;
 use crate::session::Format;
 use crate::token::Grants;
@@ -113,8 +113,20 @@ pub enum Input {
         /// An outcome for each message, or why there is none.
         result: Result<Vec<Outcome>, Refusal>,
     },
+    /// What became of [`Output::Report`].
+    Reported {
+        /// The channel.
+        channel: ChannelName,
+        /// The report's `at`.
+        at: u64,
+        /// What there is to tell its members.
+        result: Result<Changes, Refusal>,
+    },
     /// The alarm rang.
-    Alarm,
+    Alarm {
+        /// The rows of [`Output::Keep`], and whether they are marked.
+        kept: Vec<(ChannelName, bool)>,
+    },
 }
 
 /// What has to be done about it.
@@ -191,6 +203,33 @@ pub enum Output {
         channel: ChannelName,
         /// The messages, in order.
         messages: Vec<NewMessage>,
+    },
+    /// Tell a channel's Room which members are here: one request, and [`Input::Reported`].
+    Report {
+        /// The channel.
+        channel: ChannelName,
+        /// Everything but the Hub's name, which the driver knows.
+        report: Report,
+    },
+    /// The Room may soon believe that members of that channel are here: one row written, unless it is there.
+    Keep {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// What the Room believes is not known: the channel's row is marked. One row written.
+    Doubt {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// The Room has been told everything: the mark is taken away. One row written, unless there is none.
+    Trust {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// The Room knows that nobody is here: the row is deleted, unless it is marked. One row written.
+    Drop {
+        /// The channel.
+        channel: ChannelName,
     },
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),

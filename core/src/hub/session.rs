@@ -4,6 +4,7 @@ use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::limits;
 use crate::position::Position;
+use crate::presence::MemberData;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use crate::token::Grants;
@@ -27,6 +28,12 @@ pub struct HubSession {
     /// What its token grants.
     #[serde(rename = "g", skip_serializing_if = "Grants::is_empty", default)]
     pub grants: Grants,
+    /// What its token says that the user shows in presence channels.
+    #[serde(rename = "i", skip_serializing_if = "Option::is_none", default)]
+    pub info: Option<MemberData>,
+    /// When the Hub last followed everything anew, in milliseconds: of one of its sockets.
+    #[serde(rename = "r", skip_serializing_if = "Option::is_none", default)]
+    pub reviewed: Option<u64>,
     /// The channels that it wants, in the order in which it asked.
     #[serde(rename = "s", skip_serializing_if = "Vec::is_empty", default)]
     pub subscriptions: Vec<Subscription>,
@@ -44,6 +51,13 @@ pub struct Subscription {
     /// How far it is.
     #[serde(rename = "a")]
     pub stage: Stage,
+    /// In a presence channel: what its user shows, if this is the connection that came first.
+    #[serde(rename = "d", skip_serializing_if = "Option::is_none", default)]
+    pub data: Option<MemberData>,
+    /// In a presence channel: a revision of the members that the connection has been told; of one of the channel's sockets, the last that all of them have been told. `None`:
+    /// it has not been told who is there.
+    #[serde(rename = "t", skip_serializing_if = "Option::is_none", default)]
+    pub told: Option<u64>,
 }
 
 /// How far a subscription is.
@@ -62,7 +76,13 @@ pub enum Stage {
 
 impl Subscription {
     pub(super) fn wanted(want: &super::Want) -> Self {
-        Self { channel: want.channel.clone(), may_publish: want.may_publish, stage: Stage::Joining(want.from) }
+        let (channel, may_publish, data) = (want.channel.clone(), want.may_publish, want.data.clone());
+        Self { channel, may_publish, stage: Stage::Joining(want.from), data, told: None }
+    }
+
+    /// Bytes that it will have when it has been told who is there.
+    fn to_come(&self) -> usize {
+        if self.channel.has_members() && self.told.is_none() { r#","t":1763760000000000"#.len() } else { 0 }
     }
 }
 
@@ -73,7 +93,8 @@ impl HubSession {
             let message = format!("a connection has at most {} channels", limits::SUBSCRIPTIONS_MAX);
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        if self.encode().len() > limits::ATTACHMENT_BYTES {
+        let to_come: usize = self.subscriptions.iter().map(Subscription::to_come).sum();
+        if self.encode().len() + to_come > limits::ATTACHMENT_BYTES {
             let message = "what this connection asks for does not fit into what can be remembered of it: fewer channels, shorter names, or a token with fewer patterns";
             return Err(Refusal::new(Code::TooLarge, message));
         }

@@ -9,6 +9,7 @@ use crate::config::App;
 use crate::frame::many::Tell;
 use crate::limits;
 use crate::position::Position;
+use crate::presence::{self, MemberData};
 use crate::refusal::{Code, Refusal};
 use crate::room::Turn;
 use crate::token::Token;
@@ -21,7 +22,7 @@ impl Hub {
         channel: &ChannelName,
         from: Option<Begin>,
         token: Option<&str>,
-        turn: Turn,
+        data: Option<MemberData>,
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         let Some(session) = self.session(slot) else { return Ok(()) };
@@ -31,9 +32,13 @@ impl Hub {
         }
         self.calls.check()?;
         let mut changed = session.clone();
-        let (may_publish, expires_at) = admit(&self.app, session, channel, token, turn.now)?;
-        changed.subscriptions.push(Subscription { channel: channel.clone(), may_publish, stage: Stage::Joining(from) });
+        let Admitted { may_publish, expires_at, user, info } = admit(&self.app, session, channel, token, self.now)?;
+        let data = if channel.has_members() { presence::shown(info.as_ref(), data)? } else { None };
+        let stage = Stage::Joining(from);
+        let subscription = Subscription { channel: channel.clone(), may_publish, stage, data, told: None };
+        changed.subscriptions.push(subscription);
         changed.expires_at = changed.expires_at.into_iter().chain(expires_at).min();
+        changed.user = user;
         changed.check_size()?;
         if let Some(session) = self.session_mut(slot) {
             *session = changed;
@@ -62,7 +67,9 @@ impl Hub {
         // Also for one that it does not have: the Hub may have ended it while this was on its way.
         if session.subscription(channel).is_some() {
             session.subscriptions.retain(|subscription| subscription.channel != *channel);
+            let user = session.user.clone();
             self.remember(slot, out);
+            self.depart(slot, user.as_deref(), channel, out);
             self.take_out(slot, channel, out);
         }
         self.tell(slot, &Tell::Unsubscribed { channel, refusal: None }, out);
@@ -77,7 +84,11 @@ impl Hub {
             buckets.remove(&session.connection);
         }
         for Subscription { channel, .. } in session.subscriptions {
+            self.depart(slot, session.user.as_deref(), &channel, out);
             self.take_out(slot, &channel, out);
+        }
+        if self.reviewer == Some(slot) {
+            self.hand_on_review(out);
         }
     }
 
@@ -119,12 +130,38 @@ impl Hub {
         self.channels.values().filter_map(due).min()
     }
 
-    /// Follows everything again, once a day: whatever went wrong with a Room's list of followers is right again then.
-    pub(super) fn review(&mut self, out: &mut Vec<Output>) {
+    /// Follows everything again, once a day: whatever went wrong with a Room's list of followers is right again then, and with its members. When the next time is.
+    pub(super) fn review(&mut self, out: &mut Vec<Output>) -> Option<u64> {
+        if self.sessions.len() == self.free.len() {
+            return None;
+        }
+        let due = self.reviewed.map(|at| at + limits::HUB_REVIEW_MS).filter(|due| *due > self.now);
+        if due.is_none() {
+            self.reviewed = Some(self.now);
+            self.hand_on_review(out);
+            self.follow_all(out);
+        }
+        due.or(Some(self.now + limits::HUB_REVIEW_MS))
+    }
+
+    /// One socket's attachment says when that was.
+    fn hand_on_review(&mut self, out: &mut Vec<Output>) {
+        let is_there = |slot: &Slot| self.session(*slot).is_some();
+        let slots = 0..Slot::try_from(self.sessions.len()).unwrap_or(Slot::MAX);
+        self.reviewer = self.reviewer.into_iter().chain(slots).find(is_there);
+        let reviewed = self.reviewed;
+        if let Some((slot, session)) = self.reviewer.and_then(|slot| Some((slot, self.session_mut(slot)?))) {
+            session.reviewed = reviewed;
+            self.remember(slot, out);
+        }
+    }
+
+    fn follow_all(&mut self, out: &mut Vec<Output>) {
         let mut wanted: Vec<ChannelName> = self.channels.keys().cloned().collect();
         wanted.sort_unstable();
         for channel in wanted {
             self.follow(&channel);
+            self.doubt_members(&channel);
         }
         self.calls.start(out);
     }
@@ -147,6 +184,9 @@ impl Hub {
         // An answer to an earlier call says nothing about this one.
         let Some(known) = self.channels.get_mut(channel).filter(|known| known.following == Some(at)) else { return };
         known.following = None;
+        if self.presence.contains_key(channel) {
+            self.unreported.insert(channel.clone());
+        }
         let position = match result {
             Ok(position) => position,
             Err(refusal) => {
@@ -164,6 +204,9 @@ impl Hub {
             // The Room begins to deliver after its position: what is before it has to be asked for.
             Some(have) => {
                 known.have = Some(position);
+                if have.epoch != position.epoch {
+                    self.doubt_members(channel);
+                }
                 self.set_back(channel, have, out);
             }
         }
@@ -228,6 +271,7 @@ impl Hub {
     /// The Room is of another epoch: everybody has to be told, by the Room's own words.
     pub(super) fn start_anew(&mut self, channel: &ChannelName, have: Position, out: &mut Vec<Output>) {
         self.set_back(channel, have, out);
+        self.doubt_members(channel);
         if let Some(known) = self.channels.get_mut(channel) {
             known.have = None;
         }
@@ -248,14 +292,25 @@ impl HubSession {
     }
 }
 
-/// Whether a connection may have a channel: whether it may publish there, and until when.
+/// How a connection may have a channel.
+struct Admitted {
+    may_publish: bool,
+    /// When the subscription's token expires.
+    expires_at: Option<u64>,
+    /// Whose the connection is from now on.
+    user: Option<String>,
+    /// What the user shows in presence channels: of the subscription's token, or of the connection's.
+    info: Option<MemberData>,
+}
+
+/// Whether a connection may have a channel.
 fn admit(
     app: &App,
     session: &HubSession,
     channel: &ChannelName,
     token: Option<&str>,
     now: u64,
-) -> Result<(bool, Option<u64>), Refusal> {
+) -> Result<Admitted, Refusal> {
     let token = token.map(|token| Token::check(app, token, now / 1000)).transpose()?;
     let user = token.as_ref().and_then(|token| token.sub.as_deref());
     if let (Some(user), Some(other)) = (session.user.as_deref(), user)
@@ -266,5 +321,11 @@ fn admit(
     let came_with_token = session.user.is_some() || !session.grants.is_empty();
     let grants = token.as_ref().map(|token| &token.grants).or(came_with_token.then_some(&session.grants));
     let may_publish = may_join(app, channel, user.or(session.user.as_deref()), grants)?;
-    Ok((may_publish, token.as_ref().map(Token::expires_at_ms)))
+    let own = token.as_ref().filter(|_| channel.has_members()).map_or(Ok(None), Token::info)?;
+    Ok(Admitted {
+        may_publish,
+        expires_at: token.as_ref().map(Token::expires_at_ms),
+        user: user.or(session.user.as_deref()).map(str::to_owned),
+        info: own.or_else(|| session.info.clone()),
+    })
 }

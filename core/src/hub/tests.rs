@@ -331,7 +331,7 @@ fn what_nobody_wants_is_followed_a_little_longer() {
     handle(&mut hub, Input::Left { slot });
     assert!(deliver(&mut hub, delivery("a", 7, 1)).0.wanted);
     let mut out = Vec::new();
-    hub.handle(Input::Alarm, Turn { now: TURN.now + limits::UNFOLLOW_MS, ..TURN }, &mut out);
+    hub.handle(Input::Alarm { kept: Vec::new() }, Turn { now: TURN.now + limits::UNFOLLOW_MS, ..TURN }, &mut out);
     assert!(out.iter().any(|output| matches!(output, Output::Unfollow { .. })), "{out:?}");
     assert!(!deliver(&mut hub, delivery("a", 8, 1)).0.wanted);
 }
@@ -350,7 +350,7 @@ fn a_token_ends_its_connection_and_a_failed_call_only_the_subscription() {
     assert_eq!(sent(&out, 0), [r#"{"type":"error","channel":"a","code":"overloaded","message":"later"}"#]);
     assert_eq!(hub.session(0).unwrap().subscriptions, [] as [Subscription; 0]);
     let mut out = Vec::new();
-    hub.handle(Input::Alarm, Turn { now: TURN.now + 1000, ..TURN }, &mut out);
+    hub.handle(Input::Alarm { kept: Vec::new() }, Turn { now: TURN.now + 1000, ..TURN }, &mut out);
     assert!(out.iter().any(|output| matches!(output, Output::Close { code: 4401, .. })), "{out:?}");
 }
 

@@ -27,7 +27,7 @@ impl Hub {
 
     /// A subscription has been answered.
     pub(super) fn welcome(
-        &self,
+        &mut self,
         slot: Slot,
         channel: &ChannelName,
         position: Position,
@@ -36,12 +36,14 @@ impl Hub {
     ) {
         let Some(session) = self.session(slot) else { return };
         if session.format.is_many() {
-            return self.tell(slot, &Tell::Subscribed { channel, position, resumed }, out);
+            self.tell(slot, &Tell::Subscribed { channel, position, resumed }, out);
+        } else {
+            let welcome = Say::Welcome { connection: session.connection.clone(), position, resumed };
+            if let Some(frame) = frame::say(channel, session.format, &welcome) {
+                Self::send(slot, frame, out);
+            }
         }
-        let welcome = Say::Welcome { connection: session.connection.clone(), position, resumed };
-        if let Some(frame) = frame::say(channel, session.format, &welcome) {
-            Self::send(slot, frame, out);
-        }
+        self.arrive(slot, channel);
     }
 
     pub(super) fn tell_gap(
@@ -142,8 +144,10 @@ impl Hub {
             return self.dismiss(slot, refusal.code.close_code(), refusal, out);
         }
         let joining = session.subscription(channel).is_some_and(|one| matches!(one.stage, Stage::Joining(_)));
+        let user = session.user.clone();
         session.subscriptions.retain(|subscription| subscription.channel != *channel);
         self.remember(slot, out);
+        self.depart(slot, user.as_deref(), channel, out);
         self.take_out(slot, channel, out);
         if joining {
             return self.object(slot, Some(channel), None, refusal, out);

@@ -3,6 +3,7 @@
 use super::network::{Answer, Body, Call, Caller, Party, Reply};
 use super::world::World;
 use dormouse_core::call::VERSION;
+use dormouse_core::channel::ChannelName;
 use dormouse_core::config::App;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub, HubConnect, HubSession, Input, Output, Slot};
@@ -16,6 +17,8 @@ pub(super) struct HubSide {
     pub(super) alarm: Option<u64>,
     pub(super) sockets: BTreeMap<String, Socket>,
     slots: BTreeMap<Slot, String>,
+    /// The rows, and whether they are marked.
+    rows: BTreeMap<ChannelName, bool>,
     tickets: BTreeMap<u64, Call>,
 }
 
@@ -36,14 +39,19 @@ impl HubSide {
             alarm: None,
             sockets: BTreeMap::new(),
             slots: BTreeMap::new(),
+            rows: BTreeMap::new(),
             tickets: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn kept(&self) -> Vec<(ChannelName, bool)> {
+        self.rows.iter().map(|(channel, marked)| (channel.clone(), *marked)).collect()
     }
 }
 
 impl World {
-    /// Memory goes; sockets and attachments stay.
-    pub(super) fn hub_wakes(&mut self, nth: usize) -> Result<(), String> {
+    /// Memory goes; sockets and attachments stay. In a trap, calls that are under way are lost as well.
+    pub(super) fn hub_wakes(&mut self, nth: usize, trapped: bool) -> Result<(), String> {
         let side = &mut self.hubs[nth];
         side.life += 1;
         side.tickets.clear();
@@ -55,9 +63,10 @@ impl World {
             socket.slot = side.hub.restore(session);
             side.slots.insert(socket.slot, connection.clone());
         }
+        let lost = (trapped || side.sockets.is_empty()).then(|| side.kept());
         let mut out = Vec::new();
         let turn = self.turn();
-        self.hubs[nth].hub.restored(turn, &mut out);
+        self.hubs[nth].hub.restored(lost, turn, &mut out);
         self.hub_performs(nth, out, None)
     }
 
@@ -67,7 +76,7 @@ impl World {
             self.readers[socket.reader].at = None;
             self.readers[socket.reader].forgets();
         }
-        self.hub_wakes(nth)
+        self.hub_wakes(nth, false)
     }
 
     pub(super) fn connects(&mut self, reader: usize, nth: usize) -> Result<(), String> {
@@ -161,6 +170,20 @@ impl World {
                     }
                 }
                 Output::WakeAt(at) => side.alarm = Some(at),
+                Output::Keep { channel } => {
+                    side.rows.entry(channel).or_insert(false);
+                }
+                Output::Doubt { channel } => {
+                    side.rows.insert(channel, true);
+                }
+                Output::Trust { channel } => {
+                    side.rows.entry(channel).and_modify(|marked| *marked = false);
+                }
+                Output::Drop { channel } => {
+                    if side.rows.get(&channel) == Some(&false) {
+                        side.rows.remove(&channel);
+                    }
+                }
                 Output::CloseSlow { .. } => {}
                 Output::Close { .. } => return Err("nobody is to be closed".into()),
                 call => self.hub_calls(nth, call)?,
@@ -171,7 +194,7 @@ impl World {
 
     fn hub_calls(&mut self, nth: usize, call: Output) -> Result<(), String> {
         self.tally.calls += 1;
-        let room = |channel: &dormouse_core::channel::ChannelName| {
+        let room = |channel: &ChannelName| {
             channel.as_str().strip_prefix("channel-").and_then(|nth| nth.parse::<usize>().ok()).unwrap()
         };
         let side = &mut self.hubs[nth];

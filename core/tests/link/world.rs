@@ -173,7 +173,8 @@ impl World {
         for nth in 0..HUBS {
             if self.hubs[nth].alarm.is_some_and(|at| at <= self.now) {
                 self.hubs[nth].alarm = None;
-                return self.drive_hub(nth, dormouse_core::hub::Input::Alarm, None);
+                let kept = self.hubs[nth].kept();
+                return self.drive_hub(nth, dormouse_core::hub::Input::Alarm { kept }, None);
             }
         }
         let (room, hub) = (self.rng.usize(0..ROOMS), self.rng.usize(0..HUBS));
@@ -190,7 +191,7 @@ impl World {
             }
             88..=90 if !self.waits(Party::Hub(hub), self.hubs[hub].life) => {
                 self.tally.sleeps += 1;
-                self.hub_wakes(hub)
+                self.hub_wakes(hub, false)
             }
             91.. if self.stormy => self.misfortune(room, hub),
             _ => Ok(()),
@@ -209,7 +210,7 @@ impl World {
             }
             4..=5 => self.hub_crashes(hub),
             // A trap: memory goes, and with it who waited; sockets stay.
-            6 => self.hub_wakes(hub),
+            6 => self.hub_wakes(hub, true),
             7..=10 => match self.somebody(hub) {
                 Some(connection) => self.breaks(hub, &connection),
                 None => Ok(()),

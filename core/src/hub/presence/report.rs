@@ -1,0 +1,127 @@
+//! What is said to a channel's Room: one report at a time, and what comes meanwhile in the next.
+
+use super::{Hub, Members, Sent};
+use crate::call::VERSION;
+use crate::channel::ChannelName;
+use crate::hub::channel::Channel;
+use crate::hub::{HubSession, Output, Slot};
+use crate::limits;
+use crate::presence::{Changes, Member, MemberData, Report};
+use crate::refusal::{Code, Refusal};
+
+impl Members {
+    /// Whether there is something to say or to ask. What failed is repeated when its time has come, but whoever has just come does not wait for that.
+    fn is_due(&self, now: u64) -> bool {
+        let unsaid = self.doubtful || !self.changed.is_empty();
+        let may_repeat = self.retry_at.is_none_or(|at| at <= now);
+        self.sent.is_none() && (!self.new.is_empty() || unsaid && may_repeat)
+    }
+}
+
+impl Hub {
+    /// Reports what this event has changed.
+    pub(in crate::hub) fn report_all(&mut self, out: &mut Vec<Output>) {
+        for channel in core::mem::take(&mut self.unreported) {
+            self.report(&channel, out);
+        }
+    }
+
+    /// One request, unless nothing is to be said or asked. One row written when it is the channel's first, and one when the alarm has to be set.
+    fn report(&mut self, channel: &ChannelName, out: &mut Vec<Output>) {
+        let now = self.now;
+        let follows = |known: &Channel| known.have.is_some() && known.following.is_none();
+        let follows = self.channels.get(channel).is_some_and(follows);
+        let Some(members) = self.presence.get(channel).filter(|members| members.is_due(now)) else { return };
+        // Only a follower hears what happens after the answer.
+        if !follows && !members.users.is_empty() {
+            return;
+        }
+        let at = self.decide();
+        let Some(members) = self.presence.get_mut(channel) else { return };
+        let whole = core::mem::take(&mut members.doubtful);
+        let changed = core::mem::take(&mut members.changed);
+        let (come, gone): (Vec<String>, _) = changed.into_iter().partition(|user| members.users.contains_key(user));
+        let mut come = if whole { members.users.keys().cloned().collect() } else { come };
+        come.sort_unstable();
+        let sessions = &self.sessions;
+        let joined = come.into_iter().map(|user| {
+            let data = members.users.get(&user).and_then(|here| shown(sessions, here.first, channel));
+            Member { user, data }
+        });
+        let joined = joined.collect();
+        members.asking = core::mem::take(&mut members.new);
+        (members.sent, members.retry_at) = (Some(Sent { at, whole }), None);
+        if !core::mem::replace(&mut members.kept, true) {
+            out.push(Output::Keep { channel: channel.clone() });
+        }
+        let list = !members.asking.is_empty();
+        let (version, hub, have) = (VERSION, String::new(), members.have);
+        let report = Report { version, hub, at, have, whole, joined, left: gone, list };
+        self.calls.add(Output::Report { channel: channel.clone(), report });
+        self.wake_at(now + limits::PRESENCE_LEASE_MS, out);
+    }
+
+    /// What became of the report.
+    pub(in crate::hub) fn reported(
+        &mut self,
+        channel: &ChannelName,
+        at: u64,
+        result: Result<Changes, Refusal>,
+        out: &mut Vec<Output>,
+    ) {
+        // An answer to an earlier one says nothing about this one.
+        let sent = self.presence.get_mut(channel).filter(|members| members.sent.is_some_and(|sent| sent.at == at));
+        let Some((members, sent)) = sent.and_then(|members| members.sent.take().map(|sent| (members, sent))) else {
+            return;
+        };
+        let unlisted = !members.asking.is_empty() && result.as_ref().is_ok_and(|changes| changes.list.is_none());
+        let result = if unlisted { Err(no_list()) } else { result };
+        match result {
+            Ok(changes) => {
+                members.failures = 0;
+                if sent.whole {
+                    members.marked = false;
+                    out.push(Output::Trust { channel: channel.clone() });
+                }
+                self.take_changes(channel, &changes, out);
+                self.tell_list(channel, &changes, out);
+                if self.presence.get(channel).is_some_and(Members::is_over) {
+                    self.presence.remove(channel);
+                    out.push(Output::Drop { channel: channel.clone() });
+                }
+            }
+            Err(refusal) => self.report_failed(channel, &refusal, out),
+        }
+        self.unreported.insert(channel.clone());
+    }
+
+    /// Whether the Room has heard it is not known. Who waited for the list has the channel no longer; everything is said again later. One row written for a first failure,
+    /// and one when the alarm has to be set.
+    fn report_failed(&mut self, channel: &ChannelName, refusal: &Refusal, out: &mut Vec<Output>) {
+        let Some(members) = self.presence.get_mut(channel) else { return };
+        members.doubtful = true;
+        let pause = limits::DELIVERY_RETRY_MS << members.failures.min(16);
+        let retry_at = self.now + pause.min(limits::DELIVERY_RETRY_MAX_MS);
+        members.failures = members.failures.saturating_add(1);
+        members.retry_at = Some(retry_at);
+        if !core::mem::replace(&mut members.marked, true) {
+            out.push(Output::Doubt { channel: channel.clone() });
+        }
+        let asking = core::mem::take(&mut members.asking);
+        // A connection of one channel is closed by this, and counts until it has gone.
+        members.mute.extend(&asking);
+        for slot in asking {
+            self.fail(slot, channel, refusal, out);
+        }
+        self.wake_at(retry_at, out);
+    }
+}
+
+/// What a connection shows in a channel.
+fn shown(sessions: &[Option<HubSession>], slot: Slot, channel: &ChannelName) -> Option<MemberData> {
+    sessions.get(slot as usize)?.as_ref()?.subscription(channel)?.data.clone()
+}
+
+fn no_list() -> Refusal {
+    Refusal::new(Code::Internal, "the channel could not say who is there: come back")
+}
