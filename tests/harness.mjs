@@ -63,14 +63,14 @@ function databaseFile(folder, id) {
   return found && join(folder, found);
 }
 
-async function readLog(file) {
+async function readTable(file, table, order) {
   // Here, and not above: it warns of itself.
   const { DatabaseSync } = await import("node:sqlite");
   const database = new DatabaseSync(file, { readOnly: true });
   try {
     const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
-    if (!tables.some(({ name }) => name === "log")) return [];
-    return database.prepare("SELECT * FROM log ORDER BY first").all();
+    if (!tables.some(({ name }) => name === table)) return [];
+    return database.prepare(`SELECT * FROM ${table} ORDER BY ${order}`).all();
   } finally {
     database.close();
   }
@@ -87,8 +87,10 @@ async function readLog(file) {
  * - `evictHub(name, { webSockets })`: the same for a Hub, by the name of its object;
  * - `evictAll({ webSockets })`: the same for all objects; resolves to how many had been awake;
  * - `objects()`: the ids of all objects, rooms and Hubs, that have ever been constructed;
+ * - `hubs()`: those of them that are Hubs;
  * - `storage(channel, { app })`: the rows of the object's log as they are on the disk, oldest first; none if there is
  *   no such object;
+ * - `followers(channel, { app })`: the same for the Hubs that follow it;
  * - `logs()`: what the Worker and the objects have written to the console, as `{ timestamp, level, message }`;
  * - `stop()`: ends it and removes everything it has stored.
  */
@@ -114,6 +116,11 @@ export async function start({ apps = developmentApps } = {}) {
     return ids.map((id) => ({ className, id }));
   };
   const objects = async () => (await Promise.all(classes.map(objectsOf))).flat();
+  const stored = async (channel, app, table, order) => {
+    const { ROOM } = await worker.getEnv();
+    const file = databaseFile(folder, ROOM.idFromName(objectName(channel, app)).toString());
+    return file ? readTable(file, table, order) : [];
+  };
   return {
     url,
     evict: (channel, { app, webSockets = "hibernate" } = {}) =>
@@ -127,11 +134,9 @@ export async function start({ apps = developmentApps } = {}) {
       return awake.filter(Boolean).length;
     },
     objects: async () => (await objects()).map(({ id }) => id),
-    async storage(channel, { app } = {}) {
-      const { ROOM } = await worker.getEnv();
-      const file = databaseFile(folder, ROOM.idFromName(objectName(channel, app)).toString());
-      return file ? readLog(file) : [];
-    },
+    hubs: async () => (await objectsOf("Hub")).map(({ id }) => id),
+    storage: (channel, { app } = {}) => stored(channel, app, "log", "first"),
+    followers: (channel, { app } = {}) => stored(channel, app, "followers", "hub"),
     logs: () => harness.getLogs(),
     async stop() {
       await harness.close();

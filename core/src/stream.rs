@@ -1,7 +1,7 @@
 //! Server-sent events (WHATWG HTML, 9.2): the same frames as text of an event stream.
 
 use crate::channel::ChannelName;
-use crate::frame::{Say, content, quoted};
+use crate::frame::{Frame, Say, content, quoted};
 use crate::message::{Message, Payload};
 use crate::position::Position;
 use crate::refusal::Refusal;
@@ -20,6 +20,11 @@ pub(crate) fn say(channel: &ChannelName, format: Format, say: &Say) -> Option<St
     let raw = format.is_raw();
     match say {
         Say::Farewell(refusal) => Some(farewell(refusal)),
+        // Its place in all of them is put before it, as with a message.
+        Say::Gap(_) if format.is_many() => match crate::frame::say(channel, Format::Json, say) {
+            Some(Frame::Text(text)) => Some(named("gap", &text)),
+            Some(Frame::Binary(_)) | None => None,
+        },
         Say::Gap(gap) => Some(event(Some(gap.position), Some("gap"), &serde_json::to_string(gap).unwrap_or_default())),
         _ if raw => None,
         Say::Welcome { connection, position, resumed } => {

@@ -1,7 +1,7 @@
 //! Behaviour as transcripts: `tests/scenarios/*.txt`, which its README explains, played natively with and without sleep. The same files
 //! are played against the runtime by `tests/scenarios/scenarios.test.mjs`.
 
-#![expect(clippy::expect_used, reason = "in a test there is nobody to tell but the one who runs it")]
+#![expect(clippy::expect_used, clippy::panic, reason = "in a test there is nobody to tell but the one who runs it")]
 
 mod scenario;
 
@@ -119,4 +119,52 @@ fn what_is_not_so_is_noticed() {
     fails_at(3, &[alice, "~ sleep"]);
     fails_at(2, &["only natively: because of this and that"]);
     fails_at(4, &[alice, "bob streams /rooms/private-x", welcome]);
+}
+
+#[test]
+fn what_is_not_so_of_many_channels_is_noticed() {
+    let good = [
+        "alice connects /connect",
+        r#"alice < {"type":"welcome","connection":"$alice"}"#,
+        r#"alice > {"type":"subscribe","channel":"red"}"#,
+        r#"alice > {"type":"subscribe","channel":"blue"}"#,
+        r#"alice < {"type":"subscribed","channel":"blue","position":"$b:0"}"#,
+        r#"alice < {"type":"subscribed","channel":"red","position":"$r:0"}"#,
+        r#"alice > 2 times {"type":"publish","channel":"red","data":$#}"#,
+        r#"alice < 2 times {"type":"message","channel":"red","position":"$r:$#","data":$#}"#,
+        r#"alice < 2 times {"type":"ack","channel":"red","position":"$r:$#"}"#,
+        r#"alice > {"type":"unsubscribe","channel":"red"}"#,
+        r#"alice < {"type":"unsubscribed","channel":"red"}"#,
+        "~ blue has 1 followers",
+    ];
+    let without = |lines: &[usize]| -> Vec<&str> {
+        (2..).zip(good).filter(|(line, _)| !lines.contains(line)).map(|(_, text)| text).collect()
+    };
+    let script = parse(&format!("# T\n{}\n", good.join("\n")));
+    assert_eq!(script.and_then(|script| play(&script, Sleep::Never)), Ok(()));
+    // The first is the first, and what is left in any lane is told at the end.
+    fails_at(5, &without(&[3]));
+    fails_at(12, &without(&[6]));
+    fails_at(12, &without(&[10]));
+    fails_at(11, &without(&[9]));
+    let changed = |line: usize, before: &str, after: &str| {
+        assert!(good[line - 2].contains(before));
+        let text = good[line - 2].replace(before, after);
+        let mut lines = good;
+        lines[line - 2] = &text;
+        fails_at(line, &lines);
+    };
+    changed(6, "blue", "green");
+    changed(7, "$r:0", "$b:0");
+    changed(9, "$r:$#", "$r:2");
+    changed(10, "2 times", "3 times");
+    changed(12, "unsubscribed", "subscribed");
+    changed(13, "1 followers", "0 followers");
+    changed(13, "blue has 1 followers", "alice is in a hub ");
+    changed(8, "> 2 times", "< 2 times");
+    let full = r#"app {"id":"1","key":"dev-key","secrets":["dev-secret"],"channels":[{"prefix":"","connections":0}]}"#;
+    let bob = r#"bob < {"type":"welcome","connection":"$bob","channel":"lobby","position":"$e:0"}"#;
+    let in_hub = [full, "bob connects /rooms/lobby", "~ bob is in a hub", bob].join("\n");
+    assert_eq!(parse(&format!("# T\n{in_hub}\n")).and_then(|script| play(&script, Sleep::Never)), Ok(()));
+    fails_at(3, &["bob connects /rooms/lobby", "~ bob is in a hub", bob]);
 }

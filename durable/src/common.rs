@@ -1,8 +1,10 @@
-//! What the objects have in common: the clock, random bits, and answers.
+//! What the objects have in common: the clock, random bits, frames, and answers.
 
-use dormouse_core::frame::{PING, PONG};
+use dormouse_core::frame::{Frame, PING, PONG};
+use dormouse_core::limits;
 use dormouse_core::refusal::Refusal;
 use dormouse_core::room::Turn;
+use js_sys::{JsString, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::js_sys;
 use worker::worker_sys::{DurableObjectState, WebSocketRequestResponsePair};
@@ -44,4 +46,15 @@ pub(crate) fn answer_pings(state: &DurableObjectState) {
     if let Ok(pair) = WebSocketRequestResponsePair::new(PING, PONG) {
         let _ = state.set_websocket_auto_response(&pair);
     }
+}
+
+/// A frame of the runtime as one of ours; `None` for one that is too long to be looked at ([`limits::FRAME_BYTES_MAX`]).
+pub(crate) fn frame(message: &JsValue) -> Option<Frame> {
+    // Before it is copied: a frame may have 32 MiB.
+    if let Some(text) = message.dyn_ref::<JsString>() {
+        let fits = text.length() as usize <= limits::FRAME_BYTES_MAX;
+        return fits.then(|| Frame::Text(String::from(text)));
+    }
+    let bytes = Uint8Array::new(message);
+    (bytes.length() as usize <= limits::FRAME_BYTES_MAX).then(|| Frame::Binary(bytes.to_vec()))
 }

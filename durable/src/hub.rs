@@ -1,18 +1,15 @@
 //! The Hub: the Durable Object that holds sockets of many channels, as the runtime sees it.
 
-use crate::common::refuse;
+use crate::common::{frame, refuse};
 use crate::hall::Hall;
 use crate::sockets;
 use dormouse_core::call::CONNECT_PATH;
-use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Input, Slot};
-use dormouse_core::limits;
 use dormouse_core::link::DELIVER_PATH;
 use dormouse_core::refusal::{Code, Refusal, close_reply};
-use js_sys::{JsString, Uint8Array};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{WebSocket, js_sys};
+use web_sys::WebSocket;
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, Request, State};
 
@@ -71,19 +68,10 @@ impl Hub {
         let Some((hall, slot)) = self.known(socket) else {
             return sockets::close(socket, Code::Internal.close_code(), Code::Internal.name());
         };
-        // Before it is copied: a frame may have 32 MiB.
-        let length = match message.dyn_ref::<JsString>() {
-            Some(text) => text.length(),
-            None => Uint8Array::new(message).length(),
-        };
-        if length as usize > limits::FRAME_BYTES_MAX {
-            return hall.drive(Input::FrameTooLong { slot });
-        }
-        let frame = match message.as_string() {
-            Some(text) => Frame::Text(text),
-            None => Frame::Binary(Uint8Array::new(message).to_vec()),
-        };
-        hall.drive(Input::Frame { slot, frame });
+        hall.drive(match frame(message) {
+            Some(frame) => Input::Frame { slot, frame },
+            None => Input::FrameTooLong { slot },
+        });
     }
 
     /// A socket was closed. The runtime's handler.

@@ -1,20 +1,17 @@
 //! The Room: the Durable Object that is home to one channel, as the runtime sees it.
 
-use crate::common::refuse;
+use crate::common::{frame, refuse};
 use crate::home::{Home, nameless};
 use crate::sockets;
 use dormouse_core::call::{CONNECT_PATH, MESSAGES_PATH, PUBLISH_PATH};
-use dormouse_core::frame::Frame;
-use dormouse_core::limits;
 use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, UNFOLLOW_PATH};
 use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
 use dormouse_core::room::Input;
 use dormouse_core::session::Session;
-use js_sys::{JsString, Uint8Array};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
-use web_sys::{WebSocket, js_sys};
+use web_sys::WebSocket;
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, Request, State, Url};
 
@@ -66,19 +63,10 @@ impl Room {
     pub fn on_message(&self, socket: WebSocket, message: &JsValue) {
         let Some((home, session)) = self.known(&socket) else { return };
         home.speaks(&session, socket);
-        // Before it is copied: a frame may have 32 MiB.
-        let length = match message.dyn_ref::<JsString>() {
-            Some(text) => text.length(),
-            None => Uint8Array::new(message).length(),
-        };
-        if length as usize > limits::FRAME_BYTES_MAX {
-            return home.drive(Input::FrameTooLong { session });
-        }
-        let frame = match message.as_string() {
-            Some(text) => Frame::Text(text),
-            None => Frame::Binary(Uint8Array::new(message).to_vec()),
-        };
-        home.drive(Input::Frame { session, frame });
+        home.drive(match frame(message) {
+            Some(frame) => Input::Frame { session, frame },
+            None => Input::FrameTooLong { session },
+        });
     }
 
     /// A socket was closed. The runtime's handler.

@@ -3,14 +3,27 @@
 import { createHash, createHmac } from "node:crypto";
 import { request } from "node:http";
 import WebSocket from "ws";
+import { isAnswer, laneOf, meaning } from "./lane.mjs";
 
 const patienceMs = 20_000;
+
+function channelOf(path) {
+  const [, route, name] = path.match(/^\/(rooms|users)\/([^/?]+)/) ?? [];
+  if (route === "users") return `#server-to-user-${decodeURIComponent(name)}`;
+  return name && decodeURIComponent(name);
+}
 
 /** One connection, and everything that has come over it and was not looked at yet. */
 class Client {
   #items = [];
-  #taker;
+  #takers = [];
   #ending;
+  #unanswered = 0;
+  #isFresh = true;
+  /** Whether a Hub speaks to it: then only what is of one lane comes in order. */
+  isOfHub;
+  /** The channels that it has. */
+  channels = new Set();
   /** Whether it was closed, and that is known. */
   gone = false;
   /** The head of its answer, with the body if it was refused: `{ status, headers, body }`. */
@@ -19,7 +32,9 @@ class Client {
   constructor(path) {
     this.path = path;
     this.raw = path.includes("raw=1");
-    this.channel = path.match(/^\/rooms\/([^/?]+)/)?.[1];
+    this.isOfHub = /^\/(connect|events)\b/.test(path);
+    const channel = channelOf(path);
+    if (channel !== undefined) this.channels.add(channel);
     this.key = new URLSearchParams(path.split("?")[1]).get("key") ?? undefined;
     this.ended = new Promise((resolve) => {
       this.#ending = resolve;
@@ -39,22 +54,52 @@ class Client {
   put(item) {
     if ("closed" in item) this.#ending(item.closed);
     if (this.gone) return;
+    const text = item.text ?? item.event;
+    const { type, channel } = meaning(text ?? "");
+    if (type === "subscribed") this.channels.add(channel);
+    if (type === "unsubscribed") this.channels.delete(channel);
+    if (isAnswer(text)) this.#unanswered -= 1;
     this.#items.push(item);
-    this.#taker?.();
+    this.#wakeTakers();
   }
 
-  /** Returns the next thing that comes; undefined if nothing does. */
-  async next() {
-    if (this.#items.length === 0) {
-      let late;
-      await new Promise((resolve) => {
-        this.#taker = resolve;
-        late = setTimeout(resolve, patienceMs);
-      });
+  #wakeTakers() {
+    for (const taker of this.#takers.splice(0)) taker();
+  }
+
+  /** A frame is sent that a Hub answers. */
+  asks() {
+    this.#unanswered += 1;
+  }
+
+  /** Waits for something to be so, as long as things come, and for a while; whether it is. */
+  async #until(isSo) {
+    const end = Date.now() + patienceMs;
+    while (!isSo()) {
+      const ms = end - Date.now();
+      if (ms <= 0) return false;
+      const late = setTimeout(() => this.#wakeTakers(), ms);
+      await new Promise((resolve) => this.#takers.push(resolve));
       clearTimeout(late);
-      this.#taker = undefined;
     }
-    return this.#items.shift();
+    return true;
+  }
+
+  /** Waits until everything that it asked a Hub is answered: an object that waits for another is not put to sleep. */
+  async answered() {
+    await this.#until(() => this.#unanswered <= 0 || !this.isLive);
+  }
+
+  /** Returns the next thing that comes: of a Hub's client the next of the lane, if one is named. Undefined if nothing does. */
+  async next(lane) {
+    // What comes first comes first.
+    const wanted = this.isOfHub && !this.#isFresh ? lane : undefined;
+    this.#isFresh = false;
+    const isIt = (item) => wanted === undefined || laneOf(item.text ?? item.event) === wanted;
+    const found = () => this.#items.findIndex(isIt);
+    await this.#until(() => found() >= 0 || !this.isLive);
+    const at = found();
+    return at < 0 ? undefined : this.#items.splice(at, 1)[0];
   }
 }
 
@@ -80,7 +125,10 @@ export async function openSocket(url, path, headers) {
   const protocols = offered ? offered.split(",").map((protocol) => protocol.trim()) : [];
   const options = { headers: Object.fromEntries(others), perMessageDeflate: false };
   const socket = new WebSocket(url.replace(/^http/, "ws") + path, protocols, options);
-  client.send = (data) => socket.send(data);
+  client.send = (data) => {
+    if (client.isOfHub && !client.raw && data !== "ping") client.asks();
+    socket.send(data);
+  };
   client.leave = async () => {
     client.gone = true;
     socket.close(1000);

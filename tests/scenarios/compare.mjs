@@ -2,7 +2,7 @@
 
 import { payload, short } from "./values.mjs";
 
-const ownEvents = ["event: welcome / ", "event: gap / ", "event: close / "];
+const ownEvents = ["welcome", "subscribed", "gap", "close"].map((name) => `event: ${name} / `);
 
 /** A frame: JSON by its meaning, except for `data`, whose text counts; raw frames and plain words to the letter. */
 export function compareFrame(expected, actual, raw, values) {

@@ -71,6 +71,23 @@ test("what is not so is noticed", async () => {
   const answer = 'http < 200 {"channels":{"lobby":{"position":"$e:1"}}}';
   const message = 'alice < {"type":"message","channel":"lobby","position":"$e:1","data":{"a": 1}}';
   const good = [alice, welcome, publish, answer, message];
+  const many = [
+    "alice connects /connect",
+    'alice < {"type":"welcome","connection":"$alice"}',
+    'alice > {"type":"subscribe","channel":"private-x"}',
+    'alice > {"type":"subscribe","channel":"lobby"}',
+    'alice < {"type":"subscribed","channel":"lobby","position":"$b:0"}',
+    'alice < {"type":"error","channel":"private-x","code":"unauthorized","message":"…"}',
+    'alice > 2 times {"type":"publish","channel":"lobby","data":$#}',
+    'alice < 2 times {"type":"message","channel":"lobby","position":"$b:$#","data":$#}',
+    'alice < 2 times {"type":"ack","channel":"lobby","position":"$b:$#"}',
+    'alice > {"type":"unsubscribe","channel":"lobby"}',
+    'alice < {"type":"unsubscribed","channel":"lobby"}',
+    "alice < nothing",
+  ];
+  const without = (line) => many.filter((_, at) => at + 2 !== line);
+  const changed = (line, before, after) =>
+    many.map((text, at) => (at + 2 === line ? text.replace(before, after) : text));
   const wrong = [
     [3, [alice, welcome.replace('lobby"', 'hall"')]],
     [3, [alice, welcome.replace("$e:0", "$e:1")]],
@@ -89,6 +106,13 @@ test("what is not so is noticed", async () => {
     [3, [alice, "~ sleep"]],
     [4, [alice, welcome, publish]],
     [2, ["only natively: because of this and that", alice]],
+    [5, without(3)],
+    [8, without(6)],
+    [11, without(9)],
+    [12, without(10)],
+    [6, changed(6, "lobby", "hall")],
+    [9, changed(9, '$#"', '2"')],
+    [12, changed(12, "unsub", "sub")],
   ];
   await withServer(undefined, async (server) => {
     let runs = 0;
@@ -103,6 +127,7 @@ test("what is not so is noticed", async () => {
       );
     };
     assert.equal(await failsAt(good), 0);
+    assert.equal(await failsAt(many), 0);
     for (const [line, lines] of wrong) assert.equal(await failsAt(lines), line, lines.join("\n"));
   });
 });

@@ -45,8 +45,10 @@ function token(rest) {
 function stageDirection(rest) {
   const wait = rest.match(/^wait (\d+) s$/);
   if (wait) return { kind: "wait", ms: Number(wait[1]) * 1000 };
-  const rows = rest.match(/^(\S+) has (\d+) rows$/);
-  return rows && { kind: "rows", channel: rows[1], count: Number(rows[2]) };
+  const hub = rest.match(/^(\S+) is in a hub$/);
+  if (hub) return { kind: "inHub", who: hub[1] };
+  const stored = rest.match(/^(\S+) has (\d+) (rows|followers)$/);
+  return stored && { kind: stored[3], channel: stored[1], count: Number(stored[2]) };
 }
 
 function ask(text) {

@@ -2,6 +2,7 @@
 
 import { ask, basic, openSocket, openStream, signPath, signToken } from "./clients.mjs";
 import { compareBody, compareEvent, compareFrame } from "./compare.mjs";
+import { laneOf, meaning } from "./lane.mjs";
 import { LineError } from "./script.mjs";
 import { payload, short, Values } from "./values.mjs";
 
@@ -14,6 +15,14 @@ const describe = (item) => {
   if (item.closed !== undefined) return item.closed === true ? "closed" : `closed ${item.closed}`;
   return short(item.text ?? item.event);
 };
+
+const patienceMs = 20_000;
+
+/** A channel that nobody has. */
+const nowhere = "nobody-has-this";
+
+/** `$#` is how manyeth it is. */
+const numbered = (text, nth) => text?.replaceAll("$#", String(nth + 1));
 
 function parseApps(text) {
   try {
@@ -75,11 +84,13 @@ class Stage {
   say({ who, times, payload: text }) {
     const client = this.#client(who);
     if (client.gone) throw new Error("it is not connected");
-    for (let nth = 0; nth < times; nth++) client.send(payload(this.#values.fill(text)));
+    for (let nth = 0; nth < times; nth++) client.send(payload(this.#values.fill(numbered(text, nth))));
   }
 
   async hear({ who, times, expected }) {
-    for (let nth = 0; nth < times; nth++) await this.#hearOne(this.#client(who), expected);
+    for (let nth = 0; nth < times; nth++) {
+      await this.#hearOne(this.#client(who), { ...expected, payload: numbered(expected.payload, nth) });
+    }
   }
 
   async #hearOne(client, { nothing, closed, head, payload: text }) {
@@ -88,8 +99,9 @@ class Stage {
       return this.#checkHead(head, client.answer);
     }
     if (nothing) return this.#hearNothing(client);
-    const item = await client.next();
-    const got = describe(item);
+    const item = await client.next(text && laneOf(text));
+    const others = client.rest.slice(0, 3).map((other) => `\n      and ${describe(other)}`);
+    const got = `${describe(item)}${others.join("")}`;
     try {
       if (closed !== undefined) {
         if (item?.closed !== closed) throw new Error("no such close");
@@ -102,18 +114,26 @@ class Stage {
     }
   }
 
-  /** The object answers a request that comes after what was said to it, and the socket a ping that comes after its frames. */
+  /** The objects answer requests that come after what was said to them, and the socket or its Hub something that comes after its frames. */
   async #hearNothing(client) {
     if (client.isLive) {
       if (!client.send) throw new Error("a stream has no ping: the end of the transcript tells as much");
-      await this.#request(
-        { method: "GET", path: `/channels/${client.channel}/messages?limit=1` },
-        client.key,
-      );
-      client.send("ping");
-      const item = await client.next();
-      if (item?.text !== "pong") throw new Error(describe(item));
-    } else if (client.rest.length > 0) throw new Error(describe(client.rest[0]));
+      for (const channel of client.channels) {
+        const path = `/channels/${encodeURIComponent(channel)}/messages?limit=1`;
+        await this.#request({ method: "GET", path }, client.key);
+      }
+      await this.#answersBriefly(client);
+    }
+    if (client.rest.length > 0) throw new Error(describe(client.rest[0]));
+  }
+
+  async #answersBriefly(client) {
+    // The runtime answers a ping; this the Hub answers by itself, and after everything that it has said.
+    const isOfMany = client.path.startsWith("/connect");
+    client.send(isOfMany ? JSON.stringify({ type: "unsubscribe", channel: nowhere }) : "ping");
+    const item = await client.next(isOfMany ? `channel ${nowhere}` : "connection");
+    const isIt = isOfMany ? meaning(item?.text ?? "").type === "unsubscribed" : item?.text === "pong";
+    if (!isIt) throw new Error(describe(item));
   }
 
   #request({ method, path, headers = [], body = "" }, key) {
@@ -152,26 +172,60 @@ class Stage {
     return new Promise((resolve) => setTimeout(resolve, ms));
   }
 
-  async rows({ channel, count }) {
-    const rows = await this.#server.storage(channel, { app: this.#apps[0].id });
+  async #stored(what, { channel, count }) {
+    const rows = await this.#server[what](channel, { app: this.#apps[0].id });
     if (rows.length !== count) throw new Error(`${rows.length} rows`);
+  }
+
+  rows(step) {
+    return this.#stored("storage", step);
+  }
+
+  /** Hubs come and go a moment after their clients. */
+  async followers(step) {
+    for (const end = Date.now() + patienceMs; ; await this.wait({ ms: 20 })) {
+      try {
+        return await this.#stored("followers", step);
+      } catch (error) {
+        if (Date.now() > end) throw error;
+      }
+    }
+  }
+
+  /** From outside nobody can tell, except that there is one. */
+  async inHub({ who }) {
+    this.#client(who).isOfHub = true;
+    if ((await this.#server.hubs()).length === 0) throw new Error("there is no hub");
+  }
+
+  /** Waits until no object waits for another on behalf of a client. */
+  async answered() {
+    await Promise.all([...this.#clients.values()].map((client) => client.answered()));
   }
 
   /** Nothing may have come that the transcript does not tell. */
   async finish() {
+    await this.answered();
     const live = [...this.#clients.values()].filter((client) => client.isLive);
-    const channels = new Map(live.map(({ channel, key }) => [`${channel} ${key}`, { channel, key }]));
+    const channels = new Map();
+    for (const { channels: own, key } of live) {
+      for (const channel of own) channels.set(`${channel} ${key}`, { channel, key });
+    }
     for (const { channel, key } of channels.values()) {
       const headers = [["content-type", "text/plain"]];
-      const publish = { method: "POST", path: `/publish/${channel}`, headers, body: end };
+      const publish = { method: "POST", path: `/publish/${encodeURIComponent(channel)}`, headers, body: end };
       const { status, body } = await this.#request(publish, key);
       if (status !== 200) throw new Error(`the end could not be published: ${body}`);
     }
     for (const [who, client] of this.#clients) {
-      const item = live.includes(client) ? await client.next() : client.rest[0];
-      const isEnd = (item?.text ?? item?.event ?? "").includes(end);
-      if (live.includes(client) ? !isEnd || client.rest.length > 0 : item !== undefined)
+      const fail = (item) => {
         throw new Error(`afterwards, ${who} still has ${describe(item)}`);
+      };
+      for (const channel of live.includes(client) ? client.channels : []) {
+        const item = await client.next(`channel ${channel}`);
+        if (!(item?.text ?? item?.event ?? "").includes(end)) fail(item);
+      }
+      if (client.rest.length > 0) fail(client.rest[0]);
       if (client.refused) throw new Error(`${who} was refused, and nobody said so: ${client.answer.body}`);
     }
   }
@@ -192,7 +246,10 @@ export async function play(server, script, asleep) {
   const at = async (line, run) => {
     last = line;
     try {
-      if (asleep) evicted += await server.evictAll();
+      if (asleep) {
+        await stage.answered();
+        evicted += await server.evictAll();
+      }
       await run();
     } catch (error) {
       throw new LineError(line, error.message);

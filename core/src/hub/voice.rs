@@ -36,7 +36,9 @@ impl Hub {
     ) {
         let Some(session) = self.session(slot) else { return };
         if session.format.is_many() {
-            self.tell(slot, &Tell::Subscribed { channel, position, resumed }, out);
+            // With its place: a stream that breaks before the first message comes back to here.
+            let frame = tell(session.format, &Tell::Subscribed { channel, position, resumed });
+            self.send_all(&[slot], session.format, channel, &[(position, frame)], out);
         } else {
             let welcome = Say::Welcome { connection: session.connection.clone(), position, resumed };
             if let Some(frame) = frame::say(channel, session.format, &welcome) {

@@ -24,7 +24,7 @@ pub(crate) fn body(expected: &str, actual: &str, values: &mut Values) -> Result<
 
 /// An event of a stream, its lines joined by ` / `. Dormouse's own events are JSON, messages have to be there to the letter.
 pub(crate) fn event(expected: &str, actual: &str, values: &mut Values) -> Result<(), String> {
-    let own = ["event: welcome / ", "event: gap / ", "event: close / "];
+    let own = ["event: welcome / ", "event: subscribed / ", "event: gap / ", "event: close / "];
     let parts = expected.split_once("data: ").zip(actual.split_once("data: "));
     match parts {
         Some(((head, data), (actual_head, actual_data))) if own.iter().any(|name| head.ends_with(name)) => {

@@ -1,6 +1,10 @@
 //! The native runner of `tests/scenarios/*.txt`: the same lines as against the runtime, in memory and in virtual time.
 
+mod calls;
 mod compare;
+mod hall;
+mod home;
+mod lane;
 mod objects;
 mod script;
 mod signing;
@@ -11,7 +15,7 @@ mod worker;
 pub(crate) use script::{Script, parse};
 pub(crate) use stage::play;
 
-/// When rooms are woken anew. Nobody may be able to tell.
+/// When rooms and Hubs are woken anew. Nobody may be able to tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sleep {
     Never,

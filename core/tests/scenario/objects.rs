@@ -1,17 +1,19 @@
-//! The objects, in memory: performs what rooms say as `durable` does, and puts rooms to sleep.
+//! The objects, in memory: every event, and what follows from it, one at a time and in a fixed order; and their sleep.
 
 use crate::scenario::Sleep;
+use crate::scenario::hall::Hall;
+use crate::scenario::home::{Asker, Home};
 use crate::scenario::values::Payload;
 use dormouse_core::call::{Connect, Outcome, Published, decode_publish, encode_publish, parse_room_name};
-use dormouse_core::channel::ChannelName;
-use dormouse_core::config::{Config, Rule};
+use dormouse_core::config::Config;
+use dormouse_core::edge::Hubs;
 use dormouse_core::frame::Frame;
+use dormouse_core::hub::{self, HubConnect};
+use dormouse_core::link::parse_hub_name;
 use dormouse_core::message::NewMessage;
-use dormouse_core::position::Epoch;
 use dormouse_core::refusal::Refusal;
-use dormouse_core::room::{Input, Output, Page, PageQuery, Room, Turn};
-use dormouse_core::session::{Format, Session};
-use dormouse_core::store::MemoryStore;
+use dormouse_core::room::{self, MembersPage, MembersQuery, Page, PageQuery, Turn};
+use dormouse_core::session::Format;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What reaches a client.
@@ -26,213 +28,279 @@ pub(crate) enum Item {
 
 /// Everything behind the Worker, and the clock.
 pub(crate) struct Objects {
-    homes: BTreeMap<String, Home>,
+    /// Without one nobody gets as far as an object.
+    config: Option<Config>,
+    pub(super) homes: BTreeMap<String, Home>,
+    pub(super) halls: BTreeMap<String, Hall>,
+    /// What is still to happen.
+    pub(super) queue: VecDeque<Event>,
     sleep: Sleep,
     pub(crate) now: u64,
     random: u64,
     /// What was delivered, to whom.
     pub(crate) delivered: Vec<(String, Item)>,
+    /// What the Worker remembers of full objects.
+    pub(crate) full: Hubs,
 }
 
-struct Home {
-    channel: ChannelName,
-    rule: Rule,
-    room: Room,
-    store: MemoryStore,
-    alarm: Option<u64>,
-    sockets: Vec<Socket>,
-    arriving: Option<String>,
-    refused: Option<Refusal>,
-    answers: BTreeMap<u64, Vec<Outcome>>,
+/// What happens to an object. Objects are named by their object names.
+pub(super) enum Event {
+    Room(String, room::Input),
+    /// The next batch for whoever is behind.
+    Pump(String),
+    Hub(String, hub::Input),
+    /// A client's frame, or with `None` its close.
+    Heard {
+        object: String,
+        client: String,
+        frame: Option<Frame>,
+    },
+    /// A Hub's call to a room arrives.
+    Ask {
+        hub: String,
+        call: hub::Output,
+    },
+    /// A room's delivery arrives at a Hub.
+    Deliver {
+        room: String,
+        hub: String,
+        ticket: u64,
+        delivery: String,
+    },
 }
 
-struct Socket {
-    client: String,
-    /// A session, encoded.
-    attachment: String,
-    open: bool,
-}
-
-/// What a turn leaves to be done after it.
-enum Next {
-    Input(Input),
-    Pump,
-}
-
-impl Home {
-    fn wake(&mut self) {
-        self.room = Room::wake(self.channel.clone(), self.rule.clone(), None);
-        self.room.armed(self.alarm);
-    }
-
-    fn sessions(&self) -> impl Iterator<Item = (&Socket, Session)> {
-        let open = self.sockets.iter().filter(|socket| socket.open);
-        open.filter_map(|socket| Some((socket, Session::decode(&socket.attachment)?)))
-    }
-
-    /// What a connected session remembers.
-    fn epoch(&self) -> Option<Epoch> {
-        self.sessions().next().map(|(_, session)| session.epoch)
-    }
-
-    fn tell_one(&mut self, revision: u64) {
-        let keeper = self.sessions().next().map(|(_, session)| session.connection);
-        if let Some(keeper) = keeper {
-            self.tell(&keeper, revision);
+impl Event {
+    /// Who waits for it, and does not sleep meanwhile: whoever has called, until the answer has come.
+    fn waits(&self) -> Option<&str> {
+        match self {
+            Event::Ask { hub, .. } => Some(hub),
+            Event::Deliver { room, .. } => Some(room),
+            Event::Room(name, room::Input::Receipt { .. }) => Some(name),
+            Event::Hub(name, input) => is_answer(input).then_some(name),
+            Event::Room(..) | Event::Pump(_) | Event::Heard { .. } => None,
         }
     }
+}
 
-    fn tell(&mut self, connection: &str, revision: u64) {
-        if let Some((socket, _)) = self.socket(connection)
-            && let Some(session) = Session::decode(&socket.attachment)
-        {
-            socket.attachment = Session { told: Some(revision), ..session }.encode();
-        }
-    }
-
-    fn socket(&mut self, connection: &str) -> Option<(&mut Socket, Format)> {
-        self.sockets.iter_mut().find_map(|socket| {
-            let session = Session::decode(&socket.attachment)?;
-            (session.connection == connection).then_some((socket, session.format))
-        })
-    }
+fn is_answer(input: &hub::Input) -> bool {
+    use hub::Input::{Followed, Missed, Published, Reported};
+    matches!(input, Followed { .. } | Missed { .. } | Published { .. } | Reported { .. })
 }
 
 impl Objects {
-    pub(crate) fn new(sleep: Sleep) -> Self {
+    pub(crate) fn new(sleep: Sleep, config: Option<Config>) -> Self {
         // A whole second, so that a token for 2 s lives 2 s.
         let now = 1_763_760_000_000;
-        Self { homes: BTreeMap::new(), sleep, now, random: 0x9e37_79b9_7f4a_7c15, delivered: Vec::new() }
+        Self {
+            config,
+            homes: BTreeMap::new(),
+            halls: BTreeMap::new(),
+            queue: VecDeque::new(),
+            sleep,
+            now,
+            random: 0x9e37_79b9_7f4a_7c15,
+            delivered: Vec::new(),
+            full: Hubs::new(),
+        }
     }
 
     /// All objects fall asleep, and wake.
     pub(crate) fn doze(&mut self) {
         self.homes.values_mut().for_each(Home::wake);
+        let halls: Vec<String> = self.halls.keys().cloned().collect();
+        for name in halls {
+            self.wake_hub(&name);
+        }
+        self.run();
     }
 
     pub(crate) fn rows(&self, name: &str) -> usize {
         self.homes.get(name).map_or(0, |home| home.store.rows.len())
     }
 
-    pub(crate) fn connect(
-        &mut self,
-        config: &Config,
-        name: &str,
-        connect: Connect,
-        client: &str,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn followers(&self, name: &str) -> usize {
+        self.homes.get(name).map_or(0, |home| home.store.followers.len())
+    }
+
+    pub(crate) fn connect(&mut self, name: &str, connect: Connect, client: &str) -> Result<(), Refusal> {
         let connection = format!("{:016x}{:016x}", self.random(), self.random());
-        let home = self.home(config, name);
+        let home = self.home(name);
         home.arriving = Some(client.to_owned());
         let sockets = home.sessions().count();
-        self.drive(name, Input::Connect { connect, connection, sockets });
-        let home = self.home(config, name);
+        self.happens(Event::Room(name.to_owned(), room::Input::Connect { connect, connection, sockets }));
+        let home = self.home(name);
         home.arriving = None;
         home.refused.take().map_or(Ok(()), Err)
     }
 
+    pub(crate) fn connect_hub(&mut self, name: &str, connect: HubConnect, client: &str) -> Result<(), Refusal> {
+        let connection = format!("{:016x}{:016x}", self.random(), self.random());
+        let app = parse_hub_name(name).and_then(|app| self.config.as_ref()?.app_by_id(app));
+        let app = app.expect("the edge gives names of its apps");
+        let hall = self.halls.entry(name.to_owned()).or_insert_with(|| Hall::new(app));
+        hall.arriving = Some(client.to_owned());
+        self.happens(Event::Hub(name.to_owned(), hub::Input::Connect { connect, connection }));
+        let hall = self.halls.get_mut(name).expect("it has just been made");
+        hall.arriving = None;
+        hall.refused.take().map_or(Ok(()), Err)
+    }
+
     /// The call and its answer go through what they are on the wire.
-    pub(crate) fn publish(
-        &mut self,
-        config: &Config,
-        name: &str,
-        messages: &[NewMessage],
-    ) -> Result<Vec<Outcome>, Refusal> {
+    pub(crate) fn publish(&mut self, name: &str, messages: &[NewMessage]) -> Result<Vec<Outcome>, Refusal> {
         let messages = decode_publish(&encode_publish(messages))?;
-        self.home(config, name);
         let ticket = self.random();
-        self.drive(name, Input::Publish { ticket, messages });
-        let outcomes = self.home(config, name).answers.remove(&ticket).unwrap_or_default();
+        self.home(name).askers.insert(ticket, Asker::Worker);
+        self.happens(Event::Room(name.to_owned(), room::Input::Publish { ticket, messages }));
+        let outcomes = self.home(name).answers.remove(&ticket).unwrap_or_default();
         let text = serde_json::to_string(&Published { outcomes }).unwrap_or_default();
         Ok(serde_json::from_str::<Published>(&text).map(|published| published.outcomes).unwrap_or_default())
     }
 
-    pub(crate) fn page(&mut self, config: &Config, name: &str, query: PageQuery) -> Result<Page, Refusal> {
+    pub(crate) fn page(&mut self, name: &str, query: PageQuery) -> Result<Page, Refusal> {
         let turn = self.turn();
-        let home = self.home(config, name);
+        let home = self.home(name);
         home.store.remembered = home.epoch();
-        home.store.present = home.sessions().map(|(_, session)| session).collect();
         home.room.page(query, turn, &mut home.store)
     }
 
+    pub(crate) fn members(&mut self, name: &str, query: &MembersQuery) -> Result<MembersPage, Refusal> {
+        self.decide(name, |room, turn, store, _| room.members_page(query, turn, store))
+    }
+
     /// A client's frame, or with `None` its close.
-    pub(crate) fn hear(&mut self, name: &str, client: &str, frame: Option<Frame>) {
-        let Some(home) = self.homes.get_mut(name) else { return };
-        let Some(session) = home.sessions().find(|(socket, _)| socket.client == client).map(|(_, session)| session)
-        else {
-            return;
-        };
-        match frame {
-            Some(frame) if length(&frame) > dormouse_core::limits::FRAME_BYTES_MAX => {
-                self.drive(name, Input::FrameTooLong { session });
-            }
-            Some(frame) => self.drive(name, Input::Frame { session, frame }),
-            None => {
-                home.sockets.retain(|socket| socket.client != client);
-                let sockets = home.sessions().count();
-                self.drive(name, Input::Left { session, sockets });
-            }
-        }
+    pub(crate) fn hear(&mut self, object: &str, client: &str, frame: Option<Frame>) {
+        self.happens(Event::Heard { object: object.to_owned(), client: client.to_owned(), frame });
     }
 
     /// Time passes, and alarms ring when they are due.
     pub(crate) fn wait(&mut self, ms: u64) {
         let until = self.now + ms;
         loop {
-            let due = self.homes.iter().filter_map(|(name, home)| Some((home.alarm?, name.clone()))).min();
-            let Some((at, name)) = due.filter(|(at, _)| *at <= until) else { break };
+            let homes = self.homes.iter().filter_map(|(name, home)| Some((home.alarm?, name.clone())));
+            let halls = self.halls.iter().filter_map(|(name, hall)| Some((hall.alarm?, name.clone())));
+            let Some((at, name)) = homes.chain(halls).min().filter(|(at, _)| *at <= until) else { break };
             self.now = self.now.max(at);
             if let Some(home) = self.homes.get_mut(&name) {
                 home.alarm = None;
-                let sessions = home.sessions().map(|(_, session)| session).collect();
-                self.drive(&name, Input::Alarm { sessions });
+                let sessions = home.sessions().collect();
+                self.happens(Event::Room(name, room::Input::Alarm { sessions }));
+            } else if let Some(hall) = self.halls.get_mut(&name) {
+                hall.alarm = None;
+                let kept = hall.kept();
+                self.happens(Event::Hub(name, hub::Input::Alarm { kept }));
             }
         }
         self.now = until;
     }
 
-    fn home(&mut self, config: &Config, name: &str) -> &mut Home {
+    /// The room with that object name, made when it is first used.
+    pub(super) fn home(&mut self, name: &str) -> &mut Home {
         let (app, channel) = parse_room_name(name).expect("the edge gives names that are names");
-        let rule = config.app_by_id(app).map(|app| app.rule(&channel)).unwrap_or_default();
-        self.homes.entry(name.to_owned()).or_insert_with(|| Home {
-            room: Room::wake(channel.clone(), rule.clone(), None),
-            channel,
-            rule,
-            store: MemoryStore::default(),
-            alarm: None,
-            sockets: Vec::new(),
-            arriving: None,
-            refused: None,
-            answers: BTreeMap::new(),
-        })
+        let rule = self
+            .config
+            .as_ref()
+            .and_then(|config| config.app_by_id(app))
+            .map(|app| app.rule(&channel))
+            .unwrap_or_default();
+        self.homes.entry(name.to_owned()).or_insert_with(|| Home::new(channel, rule))
     }
 
-    /// One event and all that follows from it. Nothing stays behind in a room's memory: it may sleep at any line.
-    fn drive(&mut self, name: &str, input: Input) {
-        let mut queue = VecDeque::from([Next::Input(input)]);
-        while let Some(next) = queue.pop_front() {
-            let turn = self.turn();
-            let Some(home) = self.homes.get_mut(name) else { return };
-            let input = match next {
-                Next::Input(input) => input,
-                Next::Pump => match home.sessions().find(|(_, session)| session.behind.is_some()) {
-                    Some((_, session)) => {
-                        queue.push_back(Next::Pump);
-                        Input::Replay { session }
+    /// One event and all that follows from it. Nothing stays behind in an object's memory: it may sleep at any line.
+    fn happens(&mut self, event: Event) {
+        self.queue.push_back(event);
+        self.run();
+    }
+
+    fn run(&mut self) {
+        while let Some(event) = self.queue.pop_front() {
+            match event {
+                Event::Room(name, input) => self.drive_room(&name, input),
+                Event::Pump(name) => {
+                    if let Some(session) = self.homes.get(&name).and_then(Home::behind) {
+                        self.queue.push_back(Event::Pump(name.clone()));
+                        self.drive_room(&name, room::Input::Replay { session });
                     }
-                    None => continue,
-                },
-            };
-            if self.sleep == Sleep::BeforeEveryEvent {
-                home.wake();
+                }
+                Event::Hub(name, input) => {
+                    if !is_answer(&input) {
+                        self.rest(&name);
+                    }
+                    self.drive_hub(&name, input);
+                }
+                Event::Heard { object, client, frame } => self.heard(&object, &client, frame),
+                Event::Ask { hub, call } => self.ask(hub, call),
+                Event::Deliver { room, hub, ticket, delivery } => self.deliver(&room, hub, ticket, &delivery),
             }
-            home.store.remembered = home.epoch();
-            home.store.present = home.sessions().map(|(_, session)| session).collect();
-            let mut outputs = Vec::new();
-            home.room.handle(input, turn, &mut home.store, &mut outputs);
-            for output in outputs {
-                perform(home, output, &mut self.delivered, &mut queue);
-            }
+        }
+    }
+
+    fn heard(&mut self, object: &str, client: &str, frame: Option<Frame>) {
+        self.rest(object);
+        if let Some(input) = self.homes.get_mut(object).and_then(|home| home.heard(client, frame.clone())) {
+            self.drive_room(object, input);
+        } else if let Some(input) = self.halls.get_mut(object).and_then(|hall| hall.heard(client, frame)) {
+            self.drive_hub(object, input);
+        }
+    }
+
+    pub(super) fn drive_room(&mut self, name: &str, input: room::Input) {
+        if !matches!(input, room::Input::Receipt { .. }) {
+            self.rest(name);
+        }
+        self.decide(name, |room, turn, store, out| room.handle(input, turn, store, out));
+    }
+
+    /// Asks a room, and performs what it says.
+    pub(super) fn decide<T>(
+        &mut self,
+        name: &str,
+        ask: impl FnOnce(&mut room::Room, Turn, &mut dormouse_core::store::MemoryStore, &mut Vec<room::Output>) -> T,
+    ) -> T {
+        let turn = self.turn();
+        let home = self.home(name);
+        home.store.remembered = home.epoch();
+        home.store.present = home.sessions().collect();
+        let mut outputs = Vec::new();
+        let answer = ask(&mut home.room, turn, &mut home.store, &mut outputs);
+        for output in outputs {
+            self.room_performs(name, output);
+        }
+        answer
+    }
+
+    pub(super) fn drive_hub(&mut self, name: &str, input: hub::Input) {
+        let turn = self.turn();
+        let Some(hall) = self.halls.get_mut(name) else { return };
+        let left = if let hub::Input::Left { slot } = input { Some(slot) } else { None };
+        let mut outputs = Vec::new();
+        hall.hub.handle(input, turn, &mut outputs);
+        for output in outputs {
+            self.hub_performs(name, output);
+        }
+        if let Some((hall, slot)) = self.halls.get_mut(name).zip(left) {
+            hall.forget(slot);
+        }
+    }
+
+    /// An object sleeps before an event, if that is asked for, and if it waits for nobody.
+    pub(super) fn rest(&mut self, name: &str) {
+        let publishes = |asker: &Asker| matches!(asker, Asker::Hub(hub) if hub == name);
+        let waits = self.queue.iter().any(|event| event.waits() == Some(name))
+            || self.homes.values().any(|home| home.askers.values().any(publishes));
+        if self.sleep != Sleep::BeforeEveryEvent || waits {
+            return;
+        }
+        if let Some(home) = self.homes.get_mut(name) {
+            home.wake();
+        }
+        self.wake_hub(name);
+    }
+
+    fn wake_hub(&mut self, name: &str) {
+        let turn = self.turn();
+        let outputs = self.halls.get_mut(name).map(|hall| hall.wake(turn)).unwrap_or_default();
+        for output in outputs {
+            self.hub_performs(name, output);
         }
     }
 
@@ -241,7 +309,7 @@ impl Objects {
     }
 
     /// xorshift64: the same run every time.
-    fn random(&mut self) -> u64 {
+    pub(super) fn random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -249,91 +317,14 @@ impl Objects {
     }
 }
 
-fn length(frame: &Frame) -> usize {
+pub(super) fn length(frame: &Frame) -> usize {
     match frame {
         Frame::Text(text) => text.encode_utf16().count(),
         Frame::Binary(bytes) => bytes.len(),
     }
 }
 
-fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>, queue: &mut VecDeque<Next>) {
-    match output {
-        Output::Accept(session) => {
-            let client = home.arriving.take().expect("only who is connecting is accepted");
-            home.sockets.push(Socket { client, attachment: session.encode(), open: true });
-        }
-        Output::Refuse(refusal) => home.refused = Some(refusal),
-        Output::Send { to, frame } => {
-            if let Some((socket, format)) = home.socket(&to).filter(|(socket, _)| socket.open) {
-                delivered.push((socket.client.clone(), item(format, frame)));
-            }
-        }
-        Output::SendAll { to, frames } => {
-            if let Some((socket, format)) = home.socket(&to).filter(|(socket, _)| socket.open) {
-                delivered.extend(frames.iter().map(|frame| (socket.client.clone(), item(format, frame.clone()))));
-            }
-        }
-        Output::Broadcast { position, message, except } => {
-            for (socket, session) in home.sessions() {
-                if session.behind.is_none() && except.as_ref() != Some(&session.connection) {
-                    let frame = home.room.frame(session.format, position, &message);
-                    delivered.push((socket.client.clone(), item(session.format, frame)));
-                }
-            }
-        }
-        Output::Remember(session) => {
-            if let Some((socket, _)) = home.socket(&session.connection) {
-                socket.attachment = session.encode();
-            }
-        }
-        Output::Announce(announcement) => {
-            for (socket, session) in home.sessions() {
-                let (changes, members) = home.room.announced(session.format, &announcement);
-                let is_fresh = announcement.fresh.contains(&session.connection);
-                let frames = if is_fresh { members.into_iter().collect() } else { changes };
-                delivered.extend(frames.into_iter().map(|frame| (socket.client.clone(), item(session.format, frame))));
-            }
-            for connection in &announcement.fresh {
-                home.tell(connection, announcement.revision);
-            }
-            if announcement.fresh.is_empty() {
-                home.tell_one(announcement.revision);
-            }
-        }
-        Output::Told { revision } => home.tell_one(revision),
-        // Nothing sleeps while a timer runs.
-        Output::AnnounceIn(_) => queue.push_back(Next::Input(Input::Announce)),
-        Output::Pump => queue.push_back(Next::Pump),
-        // Nothing is ever unsent here.
-        // Nobody is slow here, and nobody follows.
-        Output::CloseSlow { .. } | Output::Deliver { .. } => {}
-        Output::Close { of, code, .. } => {
-            if let Some((socket, format)) = home.socket(&of).filter(|(socket, _)| socket.open) {
-                socket.open = false;
-                let code = (!format.is_stream()).then_some(code);
-                delivered.push((socket.client.clone(), Item::Closed(code)));
-            }
-            let closed = home.sockets.iter().find(|socket| !socket.open);
-            let session = closed.and_then(|socket| Session::decode(&socket.attachment));
-            home.sockets.retain(|socket| socket.open);
-            let sockets = home.sessions().count();
-            queue.extend(session.map(|session| Next::Input(Input::Left { session, sockets })));
-        }
-        Output::Answer { ticket, outcomes } => {
-            home.answers.insert(ticket, outcomes);
-        }
-        Output::Flush => queue.push_front(Next::Input(Input::Flushed(Ok(())))),
-        Output::WakeAt(at) => home.alarm = Some(at),
-        Output::Forget => {
-            home.store.rows.clear();
-            home.store.followers.clear();
-            home.store.members.clear();
-            home.alarm = None;
-        }
-    }
-}
-
-fn item(format: Format, frame: Frame) -> Item {
+pub(super) fn item(format: Format, frame: Frame) -> Item {
     match frame {
         Frame::Text(text) if format.is_stream() => Item::Event(text.trim_end_matches('\n').replace('\n', " / ")),
         Frame::Text(text) => Item::Frame(Payload::Text(text)),

@@ -24,6 +24,8 @@ pub(crate) enum Step {
     Answer(Head),
     Wait { ms: u64 },
     Rows { channel: String, count: usize },
+    Followers { channel: String, count: usize },
+    InHub { who: String },
 }
 
 pub(crate) type Headers = Vec<(String, String)>;
@@ -50,14 +52,14 @@ pub(crate) enum Auth {
 }
 
 /// Status, headers and body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) headers: Headers,
     pub(crate) body: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Expected {
     Nothing,
     /// With a code for a socket, without for a stream.
@@ -150,6 +152,10 @@ fn stage_direction(rest: &str) -> Option<Step> {
         [channel, "has", count, "rows"] => {
             Some(Step::Rows { channel: (*channel).to_owned(), count: count.parse().ok()? })
         }
+        [channel, "has", count, "followers"] => {
+            Some(Step::Followers { channel: (*channel).to_owned(), count: count.parse().ok()? })
+        }
+        [who, "is", "in", "a", "hub"] => Some(Step::InHub { who: (*who).to_owned() }),
         _ => None,
     }
 }

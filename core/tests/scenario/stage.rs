@@ -2,6 +2,7 @@
 
 use crate::scenario::Sleep;
 use crate::scenario::compare;
+use crate::scenario::lane::Lane;
 use crate::scenario::objects::{Item, Objects};
 use crate::scenario::script::{Ask, Auth, Expected, Head, Headers, Script, Step};
 use crate::scenario::signing;
@@ -9,6 +10,7 @@ use crate::scenario::values::{Payload, Values, payload, short};
 use crate::scenario::worker::{Apps, Request, Response, fetch};
 use dormouse_core::config::Config;
 use dormouse_core::frame::{Frame, PING, PONG};
+use dormouse_core::link::parse_hub_name;
 use std::collections::{BTreeMap, VecDeque};
 
 struct Stage {
@@ -21,9 +23,20 @@ struct Stage {
     first: Option<(String, String, String)>,
 }
 
+/// In which order a client is told what comes.
+#[derive(PartialEq, Eq)]
+enum Order {
+    Whole,
+    /// A Hub speaks to it: only what is of one [`Lane`] comes in order.
+    ByLane,
+}
+
 struct Client {
     response: Response,
     raw: bool,
+    order: Order,
+    /// How much it has looked at: what comes first comes first.
+    seen: usize,
     /// Whether its answer has to be looked at: it did not get in.
     refused: bool,
     gone: bool,
@@ -33,9 +46,10 @@ struct Client {
 /// Plays it; the error has the line's number.
 pub(crate) fn play(script: &Script, sleep: Sleep) -> Result<(), (usize, String)> {
     let apps = (!script.apps.is_empty()).then(|| Config::parse(&script.apps));
+    let config = apps.clone().and_then(Result::ok);
     let mut stage = Stage {
         apps,
-        objects: Objects::new(sleep),
+        objects: Objects::new(sleep, config),
         values: Values::default(),
         clients: BTreeMap::new(),
         answer: None,
@@ -63,8 +77,12 @@ impl Stage {
             }
             Step::Connect { who, stream, path, headers } => self.connect(who, *stream, path, headers),
             Step::Leave { who } => self.leave(who),
-            Step::Say { who, times, payload } => (0..*times).try_for_each(|_| self.say(who, payload)),
-            Step::Hear { who, times, expected } => (0..*times).try_for_each(|_| self.hear(who, expected)),
+            Step::Say { who, times, payload } => {
+                (1..=*times).try_for_each(|nth| self.say(who, &numbered(payload, nth)))
+            }
+            Step::Hear { who, times, expected } => {
+                (1..=*times).try_for_each(|nth| self.hear(who, &expected.numbered(nth)))
+            }
             Step::Ask(ask) => self.ask(ask),
             Step::Answer(head) => {
                 let answer = self.answer.take().ok_or("nothing was asked")?;
@@ -75,10 +93,26 @@ impl Stage {
                 Ok(())
             }
             Step::Rows { channel, count } => {
-                let rows = self.first.iter().map(|(id, ..)| self.objects.rows(&format!("v1:{id}:{channel}"))).next();
-                if rows == Some(*count) { Ok(()) } else { Err(format!("{rows:?} rows")) }
+                let rows = self.objects.rows(&self.room(channel)?);
+                if rows == *count { Ok(()) } else { Err(format!("{rows} rows")) }
+            }
+            Step::Followers { channel, count } => {
+                let followers = self.objects.followers(&self.room(channel)?);
+                if followers == *count { Ok(()) } else { Err(format!("{followers} followers")) }
+            }
+            Step::InHub { who } => {
+                let client = self.client(who)?;
+                client.order = Order::ByLane;
+                let hub = client.response.object.as_deref().and_then(parse_hub_name);
+                hub.map(|_| ()).ok_or_else(|| format!("{who} is in {:?}", client.response.object))
             }
         }
+    }
+
+    /// The object of the first app's channel.
+    fn room(&self, channel: &str) -> Result<String, String> {
+        let (id, ..) = self.first.as_ref().ok_or("there is no app")?;
+        Ok(format!("v1:{id}:{channel}"))
     }
 
     fn connect(&mut self, who: &str, stream: bool, path: &str, headers: &Headers) -> Result<(), String> {
@@ -87,6 +121,8 @@ impl Stage {
         headers.push((own.0.to_owned(), own.1.to_owned()));
         let path = self.values.fill(path)?;
         let raw = path.contains("raw=1");
+        let many = ["/connect", "/events"].iter().any(|route| path.starts_with(route));
+        let order = if many { Order::ByLane } else { Order::Whole };
         let request = Request { method: "GET".to_owned(), path, headers, body: Vec::new() };
         let response = fetch(&mut self.objects, &self.apps, &request, who);
         let mut queue = VecDeque::new();
@@ -97,7 +133,7 @@ impl Stage {
             queue.push_back(Item::Closed(Some(code)));
         }
         let refused = response.status >= 400;
-        let client = Client { response, raw, refused, gone: false, queue };
+        let client = Client { response, raw, order, seen: 0, refused, gone: false, queue };
         match self.clients.insert(who.to_owned(), client) {
             Some(former) if !former.gone => Err(format!("{who} is here already")),
             _ => Ok(()),
@@ -140,7 +176,7 @@ impl Stage {
             client.refused = false;
             return check_head(head, &client.response, &mut self.values);
         }
-        let item = client.queue.pop_front();
+        let item = client.next(expected);
         match (expected, &item) {
             (Expected::Nothing, None) => Ok(()),
             (Expected::Closed(code), Some(Item::Closed(actual))) if code == actual => {
@@ -153,7 +189,7 @@ impl Stage {
             (Expected::Payload(text), Some(Item::Event(actual))) => compare::event(text, actual, &mut self.values),
             _ => Err(describe(item.as_ref())),
         }
-        .map_err(|error| format!("{error}\n      in  {}", describe(item.as_ref())))
+        .map_err(|error| format!("{error}\n      in  {}{}", describe(item.as_ref()), client.others()))
     }
 
     fn ask(&mut self, ask: &Ask) -> Result<(), String> {
@@ -203,6 +239,41 @@ impl Stage {
             }
         }
         Ok(())
+    }
+}
+
+impl Client {
+    /// The next thing to look at: for a Hub's clients the next of the lane of what is expected. Nothing comes before the first, or after the close.
+    fn next(&mut self, expected: &Expected) -> Option<Item> {
+        self.seen += 1;
+        let at = match expected {
+            Expected::Payload(text) if self.order == Order::ByLane && self.seen > 1 => {
+                let lane = Lane::of_text(text);
+                self.queue.iter().position(|item| Lane::of(item) == lane)?
+            }
+            _ => 0,
+        };
+        self.queue.remove(at)
+    }
+
+    /// What it has not looked at yet, if anything.
+    fn others(&self) -> String {
+        let others: Vec<String> = self.queue.iter().take(3).map(|item| describe(Some(item))).collect();
+        if others.is_empty() { String::new() } else { format!("\n      and {}", others.join("\n          ")) }
+    }
+}
+
+/// `$#` is how manyeth it is.
+fn numbered(text: &str, nth: usize) -> String {
+    text.replace("$#", &nth.to_string())
+}
+
+impl Expected {
+    fn numbered(&self, nth: usize) -> Self {
+        match self {
+            Self::Payload(text) => Self::Payload(numbered(text, nth)),
+            other => other.clone(),
+        }
     }
 }
 

@@ -6,11 +6,14 @@ use dormouse_core::call::{Outcome, room_name};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{Config, ConfigError};
 use dormouse_core::credentials::identify;
-use dormouse_core::edge::{self, Route, Target, admit, order};
+use dormouse_core::edge::{self, ManyAdmission, Route, Target, admit, admit_many, order, region};
 use dormouse_core::frame::{self, SUBPROTOCOL};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
+use dormouse_core::link::hub_name;
 use dormouse_core::refusal::{Code, Refusal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// What `APPS` says.
 pub(crate) type Apps = Option<Result<Config, ConfigError>>;
@@ -58,15 +61,24 @@ fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], clien
     let config = || edge::configured(apps.as_ref(), "127.0.0.1");
     let now_s = objects.now / 1000;
     match &route {
-        // The page's own files are the runtime's, and no Hub stands on this stage.
-        Route::Page | Route::Connect | Route::Events => Err(edge::not_found()),
+        Route::Members(channel) => {
+            let admission = edge::admit_members(config()?, channel, head, now_s)?;
+            let page = objects.members(&room_name(&admission.app, channel), &admission.query)?;
+            Ok(Response::json(200, serde_json::to_string(&page).unwrap_or_default()))
+        }
+        // The page's own files are the runtime's.
+        Route::Page => Err(edge::not_found()),
+        Route::Connect | Route::Events => {
+            let admission = admit_many(config()?, &route, head, now_s)?;
+            enter_hub(objects, &admission, client)
+        }
         Route::Up => config().map(|_| Response::json(200, r#"{"status":"ok"}"#.to_owned())),
         Route::Room(channel) => connect(objects, config()?, channel, head, client),
         Route::Publish | Route::PublishRaw(_) => publish(objects, config()?, &route, head, body),
         Route::Messages(channel) => {
             let config = config()?;
             let (app, query) = edge::page(config, head, now_s)?;
-            let page = objects.page(config, &room_name(app, channel), query)?;
+            let page = objects.page(&room_name(app, channel), query)?;
             Ok(Response::json(200, page.body(channel)))
         }
     }
@@ -80,24 +92,57 @@ fn connect(
     client: &str,
 ) -> Result<Response, Refusal> {
     let admission = admit(config, channel, head, objects.now / 1000)?;
-    let stream = admission.connect.format.is_stream();
-    let call = serde_json::to_string(&admission.connect).unwrap_or_default();
-    let call = serde_json::from_str(&call).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
-    objects.connect(config, &admission.object, call, client)?;
-    let mut response = match (stream, &admission.allow_origin) {
-        (false, _) if admission.subprotocol => {
-            Response::new(101, &[("sec-websocket-protocol", SUBPROTOCOL)], String::new())
+    if objects.full.is_room_full(&admission.object, objects.now) {
+        return enter_hub(objects, &admission.into_many(), client);
+    }
+    match objects.connect(&admission.object, sent(&admission.connect)?, client) {
+        Err(refusal) if refusal.code == Code::Full => {
+            objects.full.room_is_full(admission.object.clone(), objects.now);
+            enter_hub(objects, &admission.into_many(), client)
         }
+        entered => {
+            let (stream, origin) = (admission.connect.format.is_stream(), admission.allow_origin.as_deref());
+            entered.map(|()| entry(stream, admission.subprotocol, origin, admission.object))
+        }
+    }
+}
+
+/// Into the first Hub that has room.
+fn enter_hub(objects: &mut Objects, admission: &ManyAdmission, client: &str) -> Result<Response, Refusal> {
+    let (app, near) = (&admission.app, region(None, None));
+    let mut nth = objects.full.first(app, near, objects.now);
+    for _ in 0..limits::HUBS_TRIED_MAX {
+        let name = hub_name(app, near, nth);
+        match objects.connect_hub(&name, sent(&admission.connect)?, client) {
+            Err(refusal) if refusal.code == Code::Full => nth = objects.full.full(app, near, nth, objects.now),
+            entered => {
+                let (stream, origin) = (admission.connect.format.is_stream(), admission.allow_origin.as_deref());
+                return entered.map(|()| entry(stream, admission.subprotocol, origin, name));
+            }
+        }
+    }
+    Err(Refusal::new(Code::Full, "every hub that was tried is full: try again"))
+}
+
+/// What an object is told, as it reads it.
+fn sent<T: Serialize + DeserializeOwned>(connect: &T) -> Result<T, Refusal> {
+    let text = serde_json::to_string(connect).unwrap_or_default();
+    serde_json::from_str(&text).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
+}
+
+fn entry(stream: bool, subprotocol: bool, allow_origin: Option<&str>, object: String) -> Response {
+    let mut response = match (stream, allow_origin) {
+        (false, _) if subprotocol => Response::new(101, &[("sec-websocket-protocol", SUBPROTOCOL)], String::new()),
         (false, _) => Response::new(101, &[], String::new()),
         (true, origin) => {
             let always =
                 [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")];
-            let cors = origin.iter().flat_map(|o| [("access-control-allow-origin", o.as_str()), ("vary", "origin")]);
+            let cors = origin.iter().flat_map(|o| [("access-control-allow-origin", *o), ("vary", "origin")]);
             Response::new(200, &always.into_iter().chain(cors).collect::<Vec<_>>(), String::new())
         }
     };
-    response.object = Some(admission.object);
-    Ok(response)
+    response.object = Some(object);
+    response
 }
 
 fn publish(
@@ -119,7 +164,7 @@ fn publish(
     let app = publisher.prove(head, body)?;
     let order = order(app, route, head, body.to_vec())?;
     let mut call = |target: Target| {
-        let outcomes = objects.publish(config, &room_name(&app.id, &target.channel), &target.messages);
+        let outcomes = objects.publish(&room_name(&app.id, &target.channel), &target.messages);
         let refused = |error| vec![Outcome::Refused { error }; target.messages.len()];
         let outcomes = outcomes.unwrap_or_else(refused);
         (target, outcomes)
