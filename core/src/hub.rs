@@ -9,6 +9,7 @@ mod channel;
 mod deliver;
 mod event;
 mod publish;
+mod relay;
 mod session;
 mod subscribe;
 mod voice;
@@ -26,6 +27,7 @@ use crate::refusal::{Code, Refusal};
 use crate::room::Turn;
 use calls::Calls;
 use channel::Channel;
+use relay::Relays;
 use std::collections::{BTreeMap, HashMap};
 
 /// A socket while the Hub is awake: a small number, used again when the socket has gone. The driver keeps the socket of each.
@@ -40,6 +42,7 @@ pub struct Hub {
     free: Vec<Slot>,
     channels: HashMap<ChannelName, Channel>,
     calls: Calls,
+    relays: Relays,
     /// How often connections may speak, and how often they may publish, by the rate that a rule allows.
     frames: Buckets,
     publishes: BTreeMap<u32, Buckets>,
@@ -62,6 +65,7 @@ impl Hub {
             free: Vec::new(),
             channels: HashMap::new(),
             calls: Calls::default(),
+            relays: Relays::default(),
             frames: Buckets::new(limits::HUB_FRAME_RATE),
             publishes: BTreeMap::new(),
             unlooked_bytes: 0,
@@ -123,6 +127,8 @@ impl Hub {
                 let receipt = self.deliver(&delivery, out);
                 out.push(Output::Receipt { ticket, receipt });
             }
+            Input::Relay { ticket, relay } => self.relay(ticket, relay, out),
+            Input::Forwarded { ticket, hub, result } => self.forwarded(ticket, hub, result, out),
             Input::Followed { channel, at, result } => {
                 self.calls.ended();
                 self.followed(&channel, at, result, out);
@@ -142,6 +148,7 @@ impl Hub {
             out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX });
         }
         self.calls.start(out);
+        self.relays.start(out);
     }
 
     fn connect(&mut self, connect: HubConnect, connection: String, turn: Turn, out: &mut Vec<Output>) {

@@ -9,11 +9,13 @@ mod deliver;
 mod event;
 mod followers;
 mod history;
+mod relay;
 mod replay;
 mod tail;
 
 pub use event::{Input, Output, Turn};
 pub use history::{Page, PageQuery};
+pub use relay::Tree;
 
 use crate::call::{Begin, Connect};
 use crate::channel::ChannelName;
@@ -30,6 +32,7 @@ use crate::speech::{self, Fault};
 use crate::store::{Store, StoreError};
 use commit::{Asker, Pending};
 use followers::Followers;
+use relay::Relays;
 use replay::Batch;
 
 /// A channel's home.
@@ -41,6 +44,7 @@ pub struct Room {
     log: Option<Log>,
     /// As well.
     followers: Option<Followers>,
+    relays: Relays,
     /// Whether a write is on its way to the disk. Publishes wait meanwhile, and share the next row.
     flushing: bool,
     /// Whether the last row had more than one publisher: the next publish is not likely to be alone either.
@@ -66,6 +70,7 @@ impl Room {
             rule,
             log: None,
             followers: None,
+            relays: Relays::default(),
             flushing: false,
             hot: false,
             pending: Vec::new(),
@@ -98,6 +103,7 @@ impl Room {
             Input::Replay { session } => self.replay(session, turn, store, out),
             Input::Left { connection, sockets } => self.left(&connection, sockets, turn, store, out),
             Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
+            Input::Relayed { hubs, ticket, result } => self.relayed(hubs, ticket, result, turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
         self.forget_empty();

@@ -170,6 +170,7 @@ impl Home {
                 }
             }
             Output::Deliver { hub, ticket, delivery } => self.deliver(hub, ticket, delivery),
+            Output::Relay { hubs, ticket, delivery } => self.relay(hubs, ticket, delivery),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),

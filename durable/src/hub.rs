@@ -7,7 +7,7 @@ use dormouse_core::call::CONNECT_PATH;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Input, Slot};
 use dormouse_core::limits;
-use dormouse_core::link::DELIVER_PATH;
+use dormouse_core::link::{DELIVER_PATH, RELAY_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
 use js_sys::{JsString, Uint8Array};
 use std::rc::Rc;
@@ -46,8 +46,9 @@ impl Hub {
     pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
         match &self.hall {
             None => Ok(refuse(&Refusal::new(Code::Internal, "this object has no name that means a hub")).into()),
-            // The one that comes often: no URL is parsed for it.
+            // Those that come often: no URL is parsed for them.
             Some(hall) if request.url().ends_with(DELIVER_PATH) => Ok(hall.deliver(&request).into()),
+            Some(hall) if request.url().ends_with(RELAY_PATH) => Ok(hall.relay(&request).into()),
             Some(hall) => {
                 let request = Request::from(request);
                 if request.path() == CONNECT_PATH {

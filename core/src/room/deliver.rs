@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError};
 use std::rc::Rc;
 
 impl Follower {
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.sent.is_none() && self.retry_at.is_none()
     }
 
@@ -54,9 +54,8 @@ impl Room {
         let idle = followers.by_hub.iter().filter(|(_, follower)| follower.is_idle());
         let hubs: Vec<String> = idle.map(|(hub, _)| hub.clone()).collect();
         self.wake_at(turn.now + limits::DELIVERY_LOOK_MS, out);
-        for hub in hubs {
-            self.deliver(hub, turn, store, out);
-        }
+        self.relays.held = false;
+        self.deliver_to(hubs, turn, store, out);
         if let Some(followers) = &mut self.followers {
             followers.tail.cut();
         }
@@ -72,12 +71,13 @@ impl Room {
             let ticket = turn.random;
             follower.sent = Some(Sent { ticket, up_to });
             follower.retry_at = None;
+            self.relays.began();
             out.push(Output::Deliver { hub, ticket, delivery });
         }
     }
 
     /// Its text, and the last position in it. It is read and encoded once for all who have the same.
-    fn next_delivery<S: Store>(
+    pub(super) fn next_delivery<S: Store>(
         &mut self,
         cursor: Cursor,
         turn: Turn,
@@ -121,7 +121,7 @@ impl Room {
         Ok(Delivery { channel: self.channel.clone(), after: start.position, messages, gap: start.gap })
     }
 
-    /// What became of a delivery. An answer that says nothing new is a failure as well: the next delivery would be the same.
+    /// What became of a delivery.
     pub(super) fn receipt<S: Store>(
         &mut self,
         hub: String,
@@ -131,37 +131,54 @@ impl Room {
         store: &mut S,
         out: &mut Vec<Output>,
     ) {
+        self.relays.ended();
+        let lacks = self.settle(&hub, ticket, result, turn, store, out);
+        self.go_on(if lacks { vec![hub] } else { Vec::new() }, turn, store, out);
+    }
+
+    /// Takes what a Hub answers; whether it lacks something now. An answer that says nothing new is a failure as well: the next delivery would be the same.
+    pub(super) fn settle<S: Store>(
+        &mut self,
+        hub: &str,
+        ticket: u64,
+        result: &Result<Receipt, Refusal>,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> bool {
         // Whoever has followed anew meanwhile is not what this one answers about.
-        let Some(sent) = self.follower(&hub).and_then(|follower| follower.sent.take_if(|sent| sent.ticket == ticket))
+        let Some(sent) = self.follower(hub).and_then(|follower| follower.sent.take_if(|sent| sent.ticket == ticket))
         else {
-            return;
+            return false;
         };
         let have = match result {
             Ok(Receipt { wanted: false, .. }) => {
-                if self.strike_out(&hub, turn, store, out).is_err() {
-                    self.failed(&hub, turn, out);
+                if self.strike_out(hub, turn, store, out).is_err() {
+                    self.failed(hub, turn, out);
                 }
-                return;
+                return false;
             }
             // Without a position it has not begun: the answer to its `follow` is still on its way.
             Ok(Receipt { have, .. }) => *have,
             Err(_) => None,
         };
-        let Some((have, head)) = have.zip(self.log(turn, store).ok().map(|log| log.position())) else {
-            return self.failed(&hub, turn, out);
+        let news = have.zip(self.log(turn, store).ok().map(|log| log.position()));
+        let told = news.zip(self.follower(hub)).map(|((have, head), follower)| {
+            let moved = follower.told(have, sent, head);
+            (moved, follower.cursor != Cursor::Told(head))
+        });
+        let Some((true, lacks)) = told else {
+            self.failed(hub, turn, out);
+            return false;
         };
-        let Some(follower) = self.follower(&hub) else { return };
-        if !follower.told(have, sent, head) {
-            return self.failed(&hub, turn, out);
+        if let Some(follower) = self.follower(hub) {
+            follower.failures = 0;
         }
-        follower.failures = 0;
-        if follower.cursor != Cursor::Told(head) {
-            self.deliver(hub, turn, store, out);
-        }
+        lacks
     }
 
     /// Tries again later. One row when the alarm has to be set.
-    fn failed(&mut self, hub: &str, turn: Turn, out: &mut Vec<Output>) {
+    pub(super) fn failed(&mut self, hub: &str, turn: Turn, out: &mut Vec<Output>) {
         let Some(follower) = self.follower(hub) else { return };
         let pause = limits::DELIVERY_RETRY_MS << follower.failures.min(16);
         let at = turn.now + pause.min(limits::DELIVERY_RETRY_MAX_MS);
@@ -188,22 +205,23 @@ impl Room {
             return true;
         };
         let followed = !followers.by_hub.is_empty();
-        let mut hubs = Vec::new();
+        let (mut hubs, mut tries) = (Vec::new(), 0);
         for (hub, follower) in followers.by_hub.iter().filter(|(_, follower)| follower.sent.is_none()) {
             match follower.retry_at {
-                Some(at) if at > turn.now => due.push(at),
-                Some(_) => hubs.push(hub.clone()),
+                Some(at) if at > turn.now || tries >= limits::DELIVERY_TRIES_AT_ONCE => due.push(at),
+                Some(_) => {
+                    tries += 1;
+                    hubs.push(hub.clone());
+                }
                 None if spent || follower.cursor != Cursor::Told(head) => hubs.push(hub.clone()),
                 None => {}
             }
         }
-        for hub in hubs {
-            self.deliver(hub, turn, store, out);
-        }
+        self.deliver_to(hubs, turn, store, out);
         followed
     }
 
-    fn follower(&mut self, hub: &str) -> Option<&mut Follower> {
+    pub(super) fn follower(&mut self, hub: &str) -> Option<&mut Follower> {
         self.followers.as_mut()?.by_hub.get_mut(hub)
     }
 }

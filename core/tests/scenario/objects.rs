@@ -272,7 +272,7 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
         Output::Pump => queue.push_back(Next::Pump),
         // Nothing is ever unsent here.
         // Nobody is slow here, and nobody follows.
-        Output::CloseSlow { .. } | Output::Deliver { .. } => {}
+        Output::CloseSlow { .. } | Output::Deliver { .. } | Output::Relay { .. } => {}
         Output::Close { of, code, .. } => {
             if let Some((socket, format)) = home.socket(&of).filter(|(socket, _)| socket.open) {
                 socket.open = false;
