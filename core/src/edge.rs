@@ -7,7 +7,7 @@ mod publish;
 mod region;
 
 pub use connect::{Admission, admit};
-pub use hubs::Hubs;
+pub use hubs::{Hubs, Search, Try};
 pub use many::{ManyAdmission, admit_many};
 pub use publish::{Item, Order, Reply, Target, order};
 pub use region::region;

@@ -151,10 +151,17 @@ impl Hub {
         self.relays.start(out);
     }
 
+    /// Whether there is room for one more beside so many sockets. Refused with `full` if not.
+    pub fn check_room(&self, sockets: usize) -> Result<(), Refusal> {
+        if sockets < self.app.hub_connections {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Full, "this hub has as many connections as it can hold"))
+    }
+
     fn connect(&mut self, connect: HubConnect, connection: String, turn: Turn, out: &mut Vec<Output>) {
         let open = self.sessions.len() - self.free.len();
-        if open >= self.app.hub_connections {
-            let refusal = Refusal::new(Code::Full, "this hub has as many connections as it can hold");
+        if let Err(refusal) = self.check_room(open) {
             return out.push(Output::Refuse(refusal));
         }
         let session = HubSession {

@@ -163,8 +163,9 @@ pub const TAIL_MESSAGES: usize = 1_024;
 /// Channels of one event stream at `/events`: its `Last-Event-ID` says where it is in each of them, and headers have their own bounds.
 /// Past it: 400 `invalid_field`.
 pub const EVENTS_CHANNELS_MAX: usize = 20;
-/// Hubs that are tried for one client: each is a request. Past it: 503 `overloaded`, and the next client begins where this one stopped.
-pub const HUBS_TRIED_MAX: u32 = 8;
+/// Hubs that are tried for one client, or asked whether they have room: each is a request. 31 find the first with room behind 10,000 that are full; the others are for what
+/// changes meanwhile. Past it: 503 `full`, and the next client begins where this one stopped.
+pub const HUBS_TRIED_MAX: u32 = 40;
 /// How long a Worker remembers which Hubs are full, in milliseconds, before it begins with the first again: its sockets may have gone.
 pub const HUB_MEMORY_MS: u64 = 60_000;
 /// Apps and regions for which a Worker remembers that: all there can be are fewer. Past it everything is forgotten, and learned again.

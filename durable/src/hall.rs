@@ -4,7 +4,7 @@ use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
 use crate::env::apps;
 use crate::places::Places;
-use crate::script::{answered, heard};
+use crate::script::{answered, heard, json};
 use crate::sockets;
 use crate::stub::{HubStub, RoomStub};
 use dormouse_core::call::{CONNECT_HEADER, VERSION, room_name};
@@ -211,6 +211,16 @@ impl Hall {
         match self.refused.take() {
             Some(refusal) => Ok(refuse(&refusal)),
             None => Response::from_websocket(client.into()).map(web_sys::Response::from),
+        }
+    }
+
+    /// Whether there is room for a socket. They are counted, and not taken up: that would take a Hub that sleeps 0.1 s.
+    pub(crate) fn look(&self) -> web_sys::Response {
+        let sockets = self.state.get_websockets().map_or(0, |sockets| sockets.len());
+        let room = self.rules.try_borrow().map(|rules| rules.check_room(sockets));
+        match room.unwrap_or(Ok(())) {
+            Ok(()) => json(200, "{}"),
+            Err(refusal) => refuse(&refusal),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::common::refuse;
 use crate::hall::Hall;
 use crate::sockets;
-use dormouse_core::call::CONNECT_PATH;
+use dormouse_core::call::{CONNECT_PATH, LOOK_PATH};
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Input, Slot};
 use dormouse_core::limits;
@@ -51,10 +51,11 @@ impl Hub {
             Some(hall) if request.url().ends_with(RELAY_PATH) => Ok(hall.relay(&request).into()),
             Some(hall) => {
                 let request = Request::from(request);
-                if request.path() == CONNECT_PATH {
-                    return Ok(hall.connect(&request)?.into());
-                }
-                Ok(refuse(&Refusal::new(Code::NotFound, "no such call")).into())
+                Ok(match request.path().as_str() {
+                    CONNECT_PATH => hall.connect(&request)?.into(),
+                    LOOK_PATH => hall.look().into(),
+                    _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
+                })
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::script::{ask, ask_within};
 use dormouse_core::call::{
-    CONNECT_HEADER, CONNECT_PATH, Connect, MESSAGES_PATH, Outcome, PUBLISH_PATH, Published, ROOM_BINDING,
+    CONNECT_HEADER, CONNECT_PATH, Connect, LOOK_PATH, MESSAGES_PATH, Outcome, PUBLISH_PATH, Published, ROOM_BINDING,
     encode_publish, room_name,
 };
 use dormouse_core::channel::ChannelName;
@@ -96,6 +96,12 @@ impl HubStub {
     pub async fn connect(&self, connect: &HubConnect, region: &str) -> Result<Response, Refusal> {
         let stub = self.namespace.get_by_name_with_location_hint(&self.name, region);
         get(stub, CONNECT_PATH, upgrade(connect)?).await
+    }
+
+    /// Asks whether it has room: one request to the object, which is made near `region` if there is none yet. Refused with `full`.
+    pub async fn look(&self, region: &str) -> Result<(), Refusal> {
+        let stub = self.namespace.get_by_name_with_location_hint(&self.name, region);
+        get(stub, LOOK_PATH, Headers::new()).await.map(drop)
     }
 
     /// Brings a channel's messages, a [`Delivery`] as text: one request to the object, nothing written.

@@ -256,6 +256,7 @@ fn a_full_hub_refuses_and_has_room_again() {
     let out = handle(&mut hub, Input::Connect { connect: connect_frame, connection: "d".into() });
     assert!(matches!(out.as_slice(), [Output::Refuse(refusal)] if refusal.code == Code::Full), "{out:?}");
     handle(&mut hub, Input::Left { slot: slots[1] });
+    assert!(hub.check_room(2).is_ok() && hub.check_room(3).is_err_and(|refusal| refusal.code == Code::Full));
     assert_eq!(connect(&mut hub), slots[1]);
 }
 
