@@ -17,7 +17,7 @@ after(() => server.stop());
 const counts = async () => (await fetch(`${server.url}/hubs`, { method: "POST", body: "{}" })).json();
 
 test("a Worker that knows nothing yet finds the first of many Hubs with room for its first client", async () => {
-  const connect = JSON.stringify({ version: 1, format: "many" });
+  const connect = JSON.stringify({ version: 1, format: "m" });
   const inHub = (nth) =>
     new Listener(server, `/hubs/${hubName(nth)}`, { headers: { "x-dormouse-connect": connect } });
   const others = Array.from({ length: full }, (_, nth) => inHub(nth));

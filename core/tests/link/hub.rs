@@ -40,7 +40,12 @@ impl HubSide {
         }
     }
 
-    /// Whether it has that caller's call, and hands it on.
+    /// Whether it has a call, and hands it on.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.tickets.is_empty()
+    }
+
+    /// Whether it has that caller's call.
     pub(super) fn is_answering(&self, caller: Option<Caller>) -> bool {
         self.tickets.values().any(|call| call.caller == caller)
     }
