@@ -1,8 +1,7 @@
 //! Finding a Hub that has room, near the client.
 
-use dormouse_core::edge::{Hubs, region};
+use dormouse_core::edge::{Hubs, Search, Try, region};
 use dormouse_core::hub::HubConnect;
-use dormouse_core::limits;
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_durable::HubStub;
 use std::cell::RefCell;
@@ -14,7 +13,7 @@ thread_local! {
     static HUBS: RefCell<Hubs> = const { RefCell::new(Hubs::new()) };
 }
 
-/// Brings a client into a Hub: one request to each that is tried.
+/// Brings a client into a Hub: one request to each that is tried, and that is one of them unless some have become full.
 pub(crate) async fn connect(
     env: &Env,
     request: &web_sys::Request,
@@ -22,13 +21,21 @@ pub(crate) async fn connect(
     connect: &HubConnect,
 ) -> Result<Response, Refusal> {
     let region = region_of(request);
-    let mut nth = HUBS.with_borrow(|hubs| hubs.first(app, region, now()));
-    for _ in 0..limits::HUBS_TRIED_MAX {
-        match HubStub::new(env, app, region, nth)?.connect(connect, region).await {
+    let mut search = Search::new(HUBS.with_borrow(|hubs| hubs.first(app, region, now())));
+    while let Some(next) = search.step() {
+        let (nth, answer) = match next {
+            Try::Connect(nth) => (nth, HubStub::new(env, app, region, nth)?.connect(connect, region).await.map(Some)),
+            Try::Look(nth) => (nth, HubStub::new(env, app, region, nth)?.look(region).await.map(|()| None)),
+        };
+        match answer {
             Err(refusal) if refusal.code == Code::Full => {
-                nth = HUBS.with_borrow_mut(|hubs| hubs.full(app, region, nth, now()));
+                let next = HUBS.with_borrow_mut(|hubs| hubs.full(app, region, nth, now()));
+                search.full(nth, next);
             }
-            answer => return answer,
+            Ok(Some(response)) => return Ok(response),
+            Err(refusal) if next == Try::Connect(nth) => return Err(refusal),
+            // Also one that could not say, such as a Hub from before a deploy.
+            Ok(None) | Err(_) => search.free(nth),
         }
     }
     Err(Refusal::new(Code::Full, "every hub that was tried is full: try again"))

@@ -34,10 +34,12 @@ const isAsleep = (error) => /not currently running/.test(error?.message);
  * A folder that has what `wrangler.toml` names and nothing else: a `.dev.vars` of whoever works here has no say.
  * The build command is done by `start`, because a file reached through a link does not take itself for the main one.
  */
-function makeFolder() {
+function makeFolder(entry) {
   const folder = mkdtempSync(join(tmpdir(), "dormouse-"));
   const config = readFileSync(at("wrangler.toml"), "utf8");
-  writeFileSync(join(folder, "wrangler.toml"), config.replace(/^command = .*$/m, ""));
+  const main = entry ? config.replace(/^main = .*$/m, 'main = "entry.js"') : config;
+  writeFileSync(join(folder, "wrangler.toml"), main.replace(/^command = .*$/m, ""));
+  if (entry) writeFileSync(join(folder, "entry.js"), entry);
   for (const name of ["build", "dist", "node_modules", "package.json", "src"])
     symlinkSync(at(name), join(folder, name));
   return folder;
@@ -78,7 +80,8 @@ async function readTable(file, table, order) {
 
 /**
  * Starts a server. `apps` is the value of the secret APPS: an array is written as JSON, a string is taken as it is, and
- * with `null` the secret does not exist. It resolves to
+ * with `null` the secret does not exist. `entry` is the text of a module to be run in place of `src/entry.js`, which it can import as `./src/entry.js`.
+ * It resolves to
  *
  * - `url`: where it listens, without a slash at its end;
  * - `evict(channel, { app, webSockets })`: puts the channel's object to sleep (`"hibernate"`, the sockets stay) or ends
@@ -94,9 +97,9 @@ async function readTable(file, table, order) {
  * - `logs()`: what the Worker and the objects have written to the console, as `{ timestamp, level, message }`;
  * - `stop()`: ends it and removes everything it has stored.
  */
-export async function start({ apps = developmentApps } = {}) {
+export async function start({ apps = developmentApps, entry } = {}) {
   await build();
-  const folder = makeFolder();
+  const folder = makeFolder(entry);
   const remove = () => rmSync(folder, { recursive: true, force: true });
   process.once("exit", remove);
   const secrets = apps === null ? {} : { APPS: typeof apps === "string" ? apps : JSON.stringify(apps) };

@@ -21,6 +21,8 @@ pub const VERSION: u32 = 1;
 pub const CONNECT_HEADER: &str = "x-dormouse-connect";
 /// Joins a socket to a room.
 pub const CONNECT_PATH: &str = "/connect";
+/// Asks a Hub whether it has room for a socket: `GET`, answer `{}`, or refused with `full`.
+pub const LOOK_PATH: &str = "/look";
 /// Publishes into a room.
 pub const PUBLISH_PATH: &str = "/publish";
 /// Reads a room's history.

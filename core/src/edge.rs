@@ -8,7 +8,7 @@ mod publish;
 mod region;
 
 pub use connect::{Admission, admit};
-pub use hubs::Hubs;
+pub use hubs::{Hubs, Search, Try};
 pub use many::{ManyAdmission, admit_many};
 pub use members::{MembersAdmission, admit_members};
 pub use publish::{Item, Order, Reply, Target, order};

@@ -10,6 +10,7 @@ mod deliver;
 mod event;
 mod presence;
 mod publish;
+mod relay;
 mod session;
 mod subscribe;
 mod voice;
@@ -28,6 +29,7 @@ use crate::room::Turn;
 use calls::Calls;
 use channel::Channel;
 use presence::Members;
+use relay::Relays;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A socket while the Hub is awake: a small number, used again when the socket has gone. The driver keeps the socket of each.
@@ -46,6 +48,7 @@ pub struct Hub {
     /// Those of them in which something has happened in this event.
     unreported: BTreeSet<ChannelName>,
     calls: Calls,
+    relays: Relays,
     /// How often connections may speak, and how often they may publish, by the rate that a rule allows.
     frames: Buckets,
     publishes: BTreeMap<u32, Buckets>,
@@ -73,6 +76,7 @@ impl Hub {
             presence: HashMap::new(),
             unreported: BTreeSet::new(),
             calls: Calls::default(),
+            relays: Relays::default(),
             frames: Buckets::new(limits::HUB_FRAME_RATE),
             publishes: BTreeMap::new(),
             unlooked_bytes: 0,
@@ -146,6 +150,8 @@ impl Hub {
                 let receipt = self.deliver(&delivery, out);
                 out.push(Output::Receipt { ticket, receipt });
             }
+            Input::Relay { ticket, relay } => self.relay(ticket, relay, out),
+            Input::Forwarded { ticket, hub, result } => self.forwarded(ticket, hub, result, out),
             Input::Followed { channel, at, result } => {
                 self.calls.ended();
                 self.followed(&channel, at, result, out);
@@ -170,12 +176,20 @@ impl Hub {
             out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX });
         }
         self.calls.start(out);
+        self.relays.start(out);
+    }
+
+    /// Whether there is room for one more beside so many sockets. Refused with `full` if not.
+    pub fn check_room(&self, sockets: usize) -> Result<(), Refusal> {
+        if sockets < self.app.hub_connections {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Full, "this hub has as many connections as it can hold"))
     }
 
     fn connect(&mut self, connect: HubConnect, connection: String, turn: Turn, out: &mut Vec<Output>) {
         let open = self.sessions.len() - self.free.len();
-        if open >= self.app.hub_connections {
-            let refusal = Refusal::new(Code::Full, "this hub has as many connections as it can hold");
+        if let Err(refusal) = self.check_room(open) {
             return out.push(Output::Refuse(refusal));
         }
         let session = HubSession {

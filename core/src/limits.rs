@@ -122,8 +122,25 @@ pub const UNSENT_LOOK_BYTES: usize = 256 * 1024;
 /// What a frame that waits to be sent costs in the runtime beside its bytes, about: 1,000 replays of small frames showed 2.4 KB each.
 pub const FRAME_COST_BYTES: usize = 2 * 1024;
 
-/// Hubs that follow one channel: one request each for what is published while the one before was on its way. Past it: 503 `overloaded`.
-pub const FOLLOWERS_MAX: usize = 1_000;
+/// Hubs that follow one channel: 256 requests of 32 Hubs each for what is published. A follower takes about 300 bytes of its Room's memory, so all of them take less
+/// than 3 MB of the 128 that the objects of an isolate share. Past it: 503 `overloaded`.
+pub const FOLLOWERS_MAX: usize = 8_192;
+/// Followers of a channel that its Room calls itself: a request takes it 0.3 to 0.5 ms, so these about 0.1 s, in which nobody publishes. Past it a delivery goes to
+/// groups of Hubs, with one request each. Past so many requests that are on their way, who has answered gets what came meanwhile in a group again.
+pub const RELAY_FOLLOWERS: usize = 256;
+/// Hubs that get a delivery with one request of the Room, the one that is called among them: the called one makes 31 requests, about 0.01 s of its time.
+pub const RELAY_GROUP: usize = 32;
+/// Other Hubs that one call may have a Hub hand a delivery on to: twice as many as a Room of this version asks for. Past it: 400 `invalid_field`.
+pub const RELAY_OTHERS_MAX: usize = 62;
+/// Deliveries that a Hub is handing on, of all channels: each is in its memory, up to half a megabyte. Past it the Hub takes what is for itself, and the
+/// others are answered for with `overloaded`: their Room calls them itself.
+pub const RELAYS_MAX: usize = 32;
+/// Calls to other Hubs that a Hub has under way: one group. The others wait their turn.
+pub const RELAY_CALLS_AT_ONCE: usize = 32;
+/// How long a Hub waits for another that it handed a delivery on to, in milliseconds: the whole group waits with it. Past it that one is answered for as one that failed.
+pub const RELAY_CALL_MS: u32 = 5_000;
+/// How long a Room waits for the answer for a group, in milliseconds: three times what its slowest Hub may take. Past it all of the group have failed.
+pub const RELAY_MS: u32 = 15_000;
 /// Length of a Hub's name in bytes: an app's id (64), a region and a number. Past it: 400 `invalid_field`.
 pub const HUB_NAME_MAX: usize = 128;
 /// Bytes of messages after which a delivery to a Hub ends: the next one goes when this one has been answered.
@@ -132,6 +149,8 @@ pub const DELIVERY_BYTES: usize = 256 * 1024;
 pub const DELIVERY_RETRY_MS: u64 = 1_000;
 /// The longest pause between two tries of a delivery, in milliseconds.
 pub const DELIVERY_RETRY_MAX_MS: u64 = 30_000;
+/// Deliveries that are tried again in one turn: each is a request, and an event may make 10,000. Past it they wait a second more.
+pub const DELIVERY_TRIES_AT_ONCE: usize = 1_000;
 /// When a Room that has delivered looks whether everybody has everything, at the latest, in milliseconds (ten minutes): nothing is written for a delivery, so one that
 /// fell between storing and delivering does not know. One row and one waking for that time of use.
 pub const DELIVERY_LOOK_MS: u64 = 600_000;
@@ -144,8 +163,9 @@ pub const TAIL_MESSAGES: usize = 1_024;
 /// Channels of one event stream at `/events`: its `Last-Event-ID` says where it is in each of them, and headers have their own bounds.
 /// Past it: 400 `invalid_field`.
 pub const EVENTS_CHANNELS_MAX: usize = 20;
-/// Hubs that are tried for one client: each is a request. Past it: 503 `overloaded`, and the next client begins where this one stopped.
-pub const HUBS_TRIED_MAX: u32 = 8;
+/// Hubs that are tried for one client, or asked whether they have room: each is a request. 31 find the first with room behind 10,000 that are full; the others are for what
+/// changes meanwhile. Past it: 503 `full`, and the next client begins where this one stopped.
+pub const HUBS_TRIED_MAX: u32 = 40;
 /// How long a Worker remembers which Hubs are full, in milliseconds, before it begins with the first again: its sockets may have gone.
 pub const HUB_MEMORY_MS: u64 = 60_000;
 /// Apps and regions for which a Worker remembers that: all there can be are fewer. Past it everything is forgotten, and learned again.

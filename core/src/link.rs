@@ -4,6 +4,10 @@
 //! whether it has them already, or lacks something before them; its [`Receipt`] says what it has, and the Room goes on from there. Neither side
 //! writes anything for a message: the Hub's position lives in the attachment of one of its sockets, and a Room that was put to sleep takes its followers to be at the log's end until one of them says otherwise.
 
+mod relay;
+
+pub use relay::{RELAY_PATH, Receipts, Relay, decode_receipts, encode_receipts, encode_relay};
+
 use crate::call::{VERSION, Wire, read_wire, write_wire};
 use crate::channel::ChannelName;
 use crate::frame::Gap;

@@ -10,12 +10,14 @@ mod event;
 mod followers;
 mod history;
 mod members;
+mod relay;
 mod replay;
 mod tail;
 
 pub use event::{Input, Output, Turn};
 pub use history::{Page, PageQuery};
 pub use members::{Announcement, MembersPage, MembersQuery};
+pub use relay::Tree;
 
 use crate::call::{Begin, Connect};
 use crate::channel::ChannelName;
@@ -33,6 +35,7 @@ use crate::store::{Store, StoreError};
 use commit::{Asker, Pending};
 use followers::Followers;
 use members::Members;
+use relay::Relays;
 use replay::Batch;
 
 /// A channel's home.
@@ -46,6 +49,7 @@ pub struct Room {
     followers: Option<Followers>,
     /// As well; in presence channels.
     members: Option<Members>,
+    relays: Relays,
     /// Whether a write is on its way to the disk. Publishes wait meanwhile, and share the next row.
     flushing: bool,
     /// Whether the last row had more than one publisher: the next publish is not likely to be alone either.
@@ -72,6 +76,7 @@ impl Room {
             log: None,
             followers: None,
             members: None,
+            relays: Relays::default(),
             flushing: false,
             hot: false,
             pending: Vec::new(),
@@ -105,6 +110,7 @@ impl Room {
             Input::Left { session, sockets } => self.left(&session, sockets, turn, store, out),
             Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
             Input::Announce => self.announce_now(turn, store, out),
+            Input::Relayed { hubs, ticket, result } => self.relayed(hubs, ticket, result, turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
         self.forget_empty();

@@ -5,15 +5,15 @@ use crate::common::{answer_pings, random_id, refuse, turn};
 use crate::env::apps;
 use crate::kept::Kept;
 use crate::places::Places;
-use crate::script::{answered, heard, is_rebuilt};
+use crate::script::{answered, heard, is_rebuilt, json};
 use crate::sockets;
-use crate::stub::RoomStub;
+use crate::stub::{HubStub, RoomStub};
 use dormouse_core::call::{CONNECT_HEADER, VERSION, room_name};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::App;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub as Rules, HubConnect, HubSession, Input, Output, Slot};
-use dormouse_core::link::{Delivery, Follow, Missed, Receipt, parse_hub_name};
+use dormouse_core::link::{Delivery, Follow, Missed, Relay, parse_hub_name};
 use dormouse_core::presence::Report;
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
 use js_sys::{Function, Promise};
@@ -25,6 +25,9 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{WebSocket, js_sys};
 use worker::worker_sys::{DurableObjectState, WebSocketPair};
 use worker::{Env, Request, Response, Result, console_error};
+
+/// Called with the body of a call and the way to answer it.
+type Hear = Closure<dyn FnMut(String, Function)>;
 
 /// What the object has in memory: a cache of attachments, except for the Rooms that wait.
 pub(crate) struct Hall {
@@ -45,8 +48,9 @@ pub(crate) struct Hall {
     /// The slot of a socket that the core let in and the runtime did not.
     stillborn: Cell<Option<Slot>>,
     waiting: RefCell<HashMap<u64, Function>>,
-    /// Called with the body of a delivery and the way to answer it.
-    hear: Closure<dyn FnMut(String, Function)>,
+    /// Called with the body of a delivery and the way to answer it; the second with one that is for other Hubs too.
+    hear: Hear,
+    hear_relay: Hear,
     tickets: Cell<u64>,
     alarm: Alarm,
 }
@@ -59,15 +63,19 @@ impl Hall {
         let alarm = Alarm::new(state.storage().ok()?);
         let kept = Kept::new(state.storage().ok()?);
         let rebuilt = is_rebuilt(&state);
+        let hear = |hall: &Weak<Self>, read: fn(&Self, &str, u64) -> std::result::Result<Input, Refusal>| -> Hear {
+            let hall = hall.clone();
+            Closure::new(move |call: String, answer: Function| {
+                if let Some(hall) = hall.upgrade() {
+                    hall.hear(&call, answer, read);
+                }
+            })
+        };
         Some(Rc::new_cyclic(|hall: &Weak<Self>| Self {
-            hear: {
-                let hall = hall.clone();
-                Closure::new(move |call: String, answer: Function| {
-                    if let Some(hall) = hall.upgrade() {
-                        hall.hear(&call, answer);
-                    }
-                })
-            },
+            hear: hear(hall, |_, call, ticket| Ok(Input::Deliver { ticket, delivery: Delivery::decode(call)? })),
+            hear_relay: hear(hall, |hall, call, ticket| {
+                Ok(Input::Relay { ticket, relay: Relay::decode(call, &hall.name)? })
+            }),
             state,
             env: env.clone(),
             name,
@@ -147,7 +155,14 @@ impl Hall {
                     sockets::close(&socket, code, reason);
                 }
             }
-            Output::Receipt { ticket, receipt } => self.acknowledge(ticket, receipt),
+            Output::Receipt { ticket, receipt } => {
+                self.acknowledge(ticket, &serde_json::to_string(&receipt).unwrap_or_default());
+            }
+            Output::Relayed { ticket, answer } => self.acknowledge(ticket, &answer),
+            Output::Forward { ticket, hub, delivery } => self.spawn(async move |hall| {
+                let result = async { HubStub::named(&hall.env, hub.clone())?.forward(&delivery).await }.await;
+                hall.drive(Input::Forwarded { ticket, hub, result });
+            }),
             Output::Follow { channel, at } => self.spawn(async move |hall| {
                 let result = async { hall.room(&channel)?.follow(&hall.following(at)).await }.await;
                 let result = result.map(|followed| followed.position);
@@ -218,25 +233,45 @@ impl Hall {
         }
     }
 
+    /// Whether there is room for a socket. They are counted, and not taken up: that would take a Hub that sleeps 0.1 s.
+    pub(crate) fn look(&self) -> web_sys::Response {
+        let sockets = self.state.get_websockets().map_or(0, |sockets| sockets.len());
+        let room = self.rules.try_borrow().map(|rules| rules.check_room(sockets));
+        match room.unwrap_or(Ok(())) {
+            Ok(()) => json(200, "{}"),
+            Err(refusal) => refuse(&refusal),
+        }
+    }
+
     /// A Room brings messages: nothing is written for them.
     pub(crate) fn deliver(&self, request: &web_sys::Request) -> Promise {
         heard(request, self.hear.as_ref())
     }
 
-    fn hear(self: &Rc<Self>, call: &str, answer: Function) {
-        let delivery = match Delivery::decode(call) {
-            Ok(delivery) => delivery,
-            Err(refusal) => return answered(&answer, refusal.code.status(), &refusal.body()),
-        };
-        let ticket = self.tickets.get();
-        self.tickets.set(ticket + 1);
-        self.waiting.borrow_mut().insert(ticket, answer);
-        self.drive(Input::Deliver { ticket, delivery });
+    /// The same, for this Hub and for others: one request to each of those.
+    pub(crate) fn relay(&self, request: &web_sys::Request) -> Promise {
+        heard(request, self.hear_relay.as_ref())
     }
 
-    fn acknowledge(&self, ticket: u64, receipt: Receipt) {
+    fn hear(
+        self: &Rc<Self>,
+        call: &str,
+        answer: Function,
+        read: impl FnOnce(&Self, &str, u64) -> std::result::Result<Input, Refusal>,
+    ) {
+        let ticket = self.tickets.get();
+        let input = match read(self, call, ticket) {
+            Ok(input) => input,
+            Err(refusal) => return answered(&answer, refusal.code.status(), &refusal.body()),
+        };
+        self.tickets.set(ticket + 1);
+        self.waiting.borrow_mut().insert(ticket, answer);
+        self.drive(input);
+    }
+
+    fn acknowledge(&self, ticket: u64, receipt: &str) {
         if let Some(answer) = self.waiting.borrow_mut().remove(&ticket) {
-            answered(&answer, 200, &serde_json::to_string(&receipt).unwrap_or_default());
+            answered(&answer, 200, receipt);
         }
     }
 

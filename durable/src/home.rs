@@ -173,6 +173,7 @@ impl Home {
             Output::Announce(announcement) => self.announce(&announcement),
             Output::AnnounceIn(pause) => self.announce_in(pause),
             Output::Told { revision } => self.told_one(revision),
+            Output::Relay { hubs, ticket, delivery } => self.relay(hubs, ticket, delivery),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),

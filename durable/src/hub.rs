@@ -3,9 +3,9 @@
 use crate::common::{frame, refuse};
 use crate::hall::Hall;
 use crate::sockets;
-use dormouse_core::call::CONNECT_PATH;
+use dormouse_core::call::{CONNECT_PATH, LOOK_PATH};
 use dormouse_core::hub::{Input, Slot};
-use dormouse_core::link::DELIVER_PATH;
+use dormouse_core::link::{DELIVER_PATH, RELAY_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -43,14 +43,16 @@ impl Hub {
     pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
         match &self.hall {
             None => Ok(refuse(&Refusal::new(Code::Internal, "this object has no name that means a hub")).into()),
-            // The one that comes often: no URL is parsed for it.
+            // Those that come often: no URL is parsed for them.
             Some(hall) if request.url().ends_with(DELIVER_PATH) => Ok(hall.deliver(&request).into()),
+            Some(hall) if request.url().ends_with(RELAY_PATH) => Ok(hall.relay(&request).into()),
             Some(hall) => {
                 let request = Request::from(request);
-                if request.path() == CONNECT_PATH {
-                    return Ok(hall.connect(&request)?.into());
-                }
-                Ok(refuse(&Refusal::new(Code::NotFound, "no such call")).into())
+                Ok(match request.path().as_str() {
+                    CONNECT_PATH => hall.connect(&request)?.into(),
+                    LOOK_PATH => hall.look().into(),
+                    _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
+                })
             }
         }
     }

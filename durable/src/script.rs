@@ -9,6 +9,18 @@ export async function ask(namespace, name, path, body) {
   const answer = await namespace.getByName(name).fetch("https://room" + path, { method: "POST", body });
   return [answer.status, answer.headers.get("x-dormouse-answer") ?? await answer.text()];
 }
+export async function askWithin(namespace, name, path, body, ms) {
+  const given = new AbortController();
+  // Cleared, and not `AbortSignal.timeout`: a timer that is left would keep the object awake.
+  const timer = setTimeout(() => given.abort(new Error(`no answer within ${ms} ms`)), ms);
+  try {
+    const init = { method: "POST", body, signal: given.signal };
+    const answer = await namespace.getByName(name).fetch("https://room" + path, init);
+    return [answer.status, answer.headers.get("x-dormouse-answer") ?? await answer.text()];
+  } finally {
+    clearTimeout(timer);
+  }
+}
 export async function heard(request, hear) {
   const body = await request.text();
   return new Promise((answer) => hear(body, answer));
@@ -41,6 +53,16 @@ extern "C" {
     /// Posts to the object of that name; `[status, body]`. Bindings would make a stub, a request, headers, a response and a stream of them.
     #[wasm_bindgen(catch)]
     pub(crate) async fn ask(namespace: &JsValue, name: &str, path: &str, body: &str) -> Result<JsValue, JsValue>;
+
+    /// The same, given up after so many milliseconds.
+    #[wasm_bindgen(catch, js_name = askWithin)]
+    pub(crate) async fn ask_within(
+        namespace: &JsValue,
+        name: &str,
+        path: &str,
+        body: &str,
+        ms: u32,
+    ) -> Result<JsValue, JsValue>;
 
     /// Reads a request, gives its body and the way to answer to `hear`, and is the answer. A Rust future would cost a task and two promises more.
     pub(crate) fn heard(request: &web_sys::Request, hear: &JsValue) -> js_sys::Promise;

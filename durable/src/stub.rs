@@ -1,15 +1,16 @@
 //! The calling side of every call between objects, and from the Worker: the one place that maps a name to an object and knows its paths.
 
-use crate::script::ask;
+use crate::script::{ask, ask_within};
 use dormouse_core::call::{
-    CONNECT_HEADER, CONNECT_PATH, Connect, MESSAGES_PATH, Outcome, PUBLISH_PATH, Published, ROOM_BINDING,
+    CONNECT_HEADER, CONNECT_PATH, Connect, LOOK_PATH, MESSAGES_PATH, Outcome, PUBLISH_PATH, Published, ROOM_BINDING,
     encode_publish, room_name,
 };
 use dormouse_core::channel::ChannelName;
 use dormouse_core::hub::HubConnect;
+use dormouse_core::limits;
 use dormouse_core::link::{
-    DELIVER_PATH, Delivery, FOLLOW_PATH, Follow, Followed, HUB_BINDING, MISSED_PATH, Missed, Receipt, UNFOLLOW_PATH,
-    hub_name,
+    DELIVER_PATH, Delivery, FOLLOW_PATH, Follow, Followed, HUB_BINDING, MISSED_PATH, Missed, RELAY_PATH, Receipt,
+    Receipts, UNFOLLOW_PATH, decode_receipts, encode_relay, hub_name,
 };
 use dormouse_core::message::NewMessage;
 use dormouse_core::presence::{Changes, MEMBERS_PATH, REPORT_PATH, Report};
@@ -17,7 +18,7 @@ use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::{MembersQuery, PageQuery};
 use js_sys::Array;
 use serde::{Deserialize, Serialize};
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
 use web_sys::js_sys;
 use worker::{Env, Headers, Method, ObjectNamespace, Request, RequestInit, Response, Stub, console_error};
 
@@ -108,9 +109,28 @@ impl HubStub {
         get(stub, CONNECT_PATH, upgrade(connect)?).await
     }
 
+    /// Asks whether it has room: one request to the object, which is made near `region` if there is none yet. Refused with `full`.
+    pub async fn look(&self, region: &str) -> Result<(), Refusal> {
+        let stub = self.namespace.get_by_name_with_location_hint(&self.name, region);
+        get(stub, LOOK_PATH, Headers::new()).await.map(drop)
+    }
+
     /// Brings a channel's messages, a [`Delivery`] as text: one request to the object, nothing written.
     pub async fn deliver(&self, delivery: &str) -> Result<Receipt, Refusal> {
         read(&post(&self.namespace, &self.name, DELIVER_PATH, delivery).await?)
+    }
+
+    /// The same for a Hub that hands it on: the receipt as text, and no longer than it may take.
+    pub(crate) async fn forward(&self, delivery: &str) -> Result<String, Refusal> {
+        let answer = ask_within(self.namespace.as_ref(), &self.name, DELIVER_PATH, delivery, limits::RELAY_CALL_MS);
+        answered(answer.await)
+    }
+
+    /// The same for this Hub and for others, whom it calls: one request to the object, and one of its own to each of them.
+    pub(crate) async fn relay(&self, others: &[String], delivery: &str) -> Result<Receipts, Refusal> {
+        let call = encode_relay(others, delivery);
+        let answer = ask_within(self.namespace.as_ref(), &self.name, RELAY_PATH, &call, limits::RELAY_MS);
+        decode_receipts(&answered(answer.await)?)
     }
 }
 
@@ -129,7 +149,11 @@ fn upgrade<T: Serialize>(connect: &T) -> Result<Headers, Refusal> {
 }
 
 async fn post(namespace: &ObjectNamespace, name: &str, path: &str, call: &str) -> Result<String, Refusal> {
-    let answer = ask(namespace.as_ref(), name, path, call).await;
+    answered(ask(namespace.as_ref(), name, path, call).await)
+}
+
+/// What an object has answered: its text, or the refusal that it is.
+fn answered(answer: Result<JsValue, JsValue>) -> Result<String, Refusal> {
     let answer: Array = answer.map_err(|error| unreachable(&error.into()))?.unchecked_into();
     let text = answer.get(1).as_string().unwrap_or_default();
     if answer.get(0).as_f64() == Some(200.0) { Ok(text) } else { Err(refused(&text)) }

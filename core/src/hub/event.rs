@@ -4,7 +4,7 @@ use super::{HubSession, Slot};
 use crate::call::{Begin, Outcome};
 use crate::channel::ChannelName;
 use crate::frame::Frame;
-use crate::link::{Delivery, Receipt};
+use crate::link::{Delivery, Receipt, Relay};
 use crate::message::NewMessage;
 use crate::position::Position;
 use crate::presence::{Changes, MemberData, Report};
@@ -87,6 +87,22 @@ pub enum Input {
         ticket: u64,
         /// The messages.
         delivery: Delivery,
+    },
+    /// A Room brings messages, for this Hub and for others.
+    Relay {
+        /// Names the call in [`Output::Relayed`].
+        ticket: u64,
+        /// The messages, and the others.
+        relay: Relay,
+    },
+    /// What became of [`Output::Forward`].
+    Forwarded {
+        /// The Room's call.
+        ticket: u64,
+        /// The other Hub.
+        hub: String,
+        /// Its receipt as text, or why there is none.
+        result: Result<String, Refusal>,
     },
     /// What became of [`Output::Follow`].
     Followed {
@@ -175,6 +191,22 @@ pub enum Output {
         ticket: u64,
         /// What the Hub has.
         receipt: Receipt,
+    },
+    /// Bring another Hub what a Room has brought: one request, and [`Input::Forwarded`].
+    Forward {
+        /// The Room's call.
+        ticket: u64,
+        /// The other Hub's object name.
+        hub: String,
+        /// The body: the delivery as it came.
+        delivery: Rc<str>,
+    },
+    /// Answer a Room for this Hub and the others.
+    Relayed {
+        /// The call.
+        ticket: u64,
+        /// The body.
+        answer: String,
     },
     /// Follow a channel's Room: one request, and [`Input::Followed`].
     Follow {

@@ -14,7 +14,7 @@ use crate::token::Grants;
 
 const TURN: Turn = Turn { now: 1_763_760_000_000, random: 7 };
 
-fn hub() -> Hub {
+pub(super) fn hub() -> Hub {
     let apps = r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"hub_connections":3,
         "channels":[{"prefix":"","client_rate":2},{"prefix":"chat","publish":true,"message_bytes":20,"client_rate":2}]}]"#;
     Hub::wake(Config::parse(apps).unwrap().app(None).unwrap().clone())
@@ -24,7 +24,7 @@ fn name(name: &str) -> ChannelName {
     ChannelName::parse(name).unwrap()
 }
 
-fn at(seq: u64) -> Position {
+pub(super) fn at(seq: u64) -> Position {
     Epoch::new(0x9f2c_41d0_7ab3).at(seq)
 }
 
@@ -34,7 +34,7 @@ fn followed(hub: &mut Hub, channel: &str, result: Result<Position, Refusal>) -> 
     handle(hub, Input::Followed { channel: name(channel), at, result })
 }
 
-fn handle(hub: &mut Hub, input: Input) -> Vec<Output> {
+pub(super) fn handle(hub: &mut Hub, input: Input) -> Vec<Output> {
     let mut out = Vec::new();
     hub.handle(input, TURN, &mut out);
     out
@@ -60,14 +60,14 @@ fn says(hub: &mut Hub, slot: Slot, text: &str) -> Vec<Output> {
 }
 
 /// A socket that is live in a channel.
-fn live(hub: &mut Hub, channel: &str, have: u64) -> Slot {
+pub(super) fn live(hub: &mut Hub, channel: &str, have: u64) -> Slot {
     let slot = connect(hub);
     says(hub, slot, &format!(r#"{{"type":"subscribe","channel":"{channel}"}}"#));
     followed(hub, channel, Ok(at(have)));
     slot
 }
 
-fn delivery(channel: &str, after: u64, count: u64) -> Delivery {
+pub(super) fn delivery(channel: &str, after: u64, count: u64) -> Delivery {
     let message = |nth: u64| Message::new(None, Payload::Json(format!("{nth}")), None);
     let messages = (after + 1..=after + count).map(message).collect();
     Delivery { channel: name(channel), after: at(after), messages, gap: None, members: None }
@@ -95,7 +95,7 @@ fn sent(outputs: &[Output], to: Slot) -> Vec<String> {
     frames.flat_map(|frames| frames.iter().map(text)).collect()
 }
 
-fn positions(outputs: &[Output], to: Slot) -> Vec<u64> {
+pub(super) fn positions(outputs: &[Output], to: Slot) -> Vec<u64> {
     let seq = |text: String| text.split_once(r#""position":"9f2c41d07ab3:"#)?.1.split('"').next()?.parse().ok();
     sent(outputs, to).into_iter().filter_map(seq).collect()
 }
@@ -257,6 +257,7 @@ fn a_full_hub_refuses_and_has_room_again() {
     let out = handle(&mut hub, Input::Connect { connect: connect_frame, connection: "d".into() });
     assert!(matches!(out.as_slice(), [Output::Refuse(refusal)] if refusal.code == Code::Full), "{out:?}");
     handle(&mut hub, Input::Left { slot: slots[1] });
+    assert!(hub.check_room(2).is_ok() && hub.check_room(3).is_err_and(|refusal| refusal.code == Code::Full));
     assert_eq!(connect(&mut hub), slots[1]);
 }
 

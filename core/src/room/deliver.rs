@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError};
 use std::rc::Rc;
 
 impl Follower {
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.sent.is_none() && self.retry_at.is_none()
     }
 
@@ -63,9 +63,8 @@ impl Room {
         let idle = followers.by_hub.iter().filter(|(_, follower)| follower.is_idle());
         let hubs: Vec<String> = idle.map(|(hub, _)| hub.clone()).collect();
         self.wake_at(turn.now + limits::DELIVERY_LOOK_MS, out);
-        for hub in hubs {
-            self.deliver(hub, turn, store, out);
-        }
+        self.relays.held = false;
+        self.deliver_to(hubs, turn, store, out);
         if let Some(followers) = &mut self.followers {
             followers.tail.cut();
         }
@@ -83,6 +82,7 @@ impl Room {
             let ticket = turn.random;
             follower.sent = Some(Sent { ticket, up_to, members, outdated: false });
             follower.retry_at = None;
+            self.relays.began();
             out.push(Output::Deliver { hub, ticket, delivery });
         }
     }
@@ -97,13 +97,11 @@ impl Room {
         if !stale.is_empty() {
             self.wake_at(turn.now + limits::PRESENCE_LEASE_MS, out);
         }
-        for hub in stale {
-            self.deliver(hub, turn, store, out);
-        }
+        self.deliver_to(stale, turn, store, out);
     }
 
     /// Its text, and the last position and revision in it. It is read and encoded once for all who have the same.
-    fn next_delivery<S: Store>(
+    pub(super) fn next_delivery<S: Store>(
         &mut self,
         cursor: Cursor,
         shown: Shown,
@@ -150,7 +148,7 @@ impl Room {
         Ok(Delivery { channel: self.channel.clone(), after: start.position, messages, gap: start.gap, members: None })
     }
 
-    /// What became of a delivery. An answer that says nothing new is a failure as well: the next delivery would be the same.
+    /// What became of a delivery.
     pub(super) fn receipt<S: Store>(
         &mut self,
         hub: String,
@@ -160,43 +158,62 @@ impl Room {
         store: &mut S,
         out: &mut Vec<Output>,
     ) {
+        self.relays.ended();
+        let lacks = self.settle(&hub, ticket, result, turn, store, out);
+        self.go_on(if lacks { vec![hub] } else { Vec::new() }, turn, store, out);
+    }
+
+    /// Takes what a Hub answers; whether it lacks something now. An answer that says nothing new is a failure as well: the next delivery would be the same.
+    pub(super) fn settle<S: Store>(
+        &mut self,
+        hub: &str,
+        ticket: u64,
+        result: &Result<Receipt, Refusal>,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> bool {
         // Whoever has followed anew meanwhile is not what this one answers about.
-        let Some(sent) = self.follower(&hub).and_then(|follower| follower.sent.take_if(|sent| sent.ticket == ticket))
+        let Some(sent) = self.follower(hub).and_then(|follower| follower.sent.take_if(|sent| sent.ticket == ticket))
         else {
-            return;
+            return false;
         };
         let (have, members) = match result {
             Ok(Receipt { wanted: false, .. }) => {
-                if self.strike_out(&hub, turn, store, out).is_err() {
-                    self.failed(&hub, turn, out);
+                if self.strike_out(hub, turn, store, out).is_err() {
+                    self.failed(hub, turn, out);
                 }
-                return;
+                return false;
             }
             // Without a position it has not begun: the answer to its `follow` is still on its way.
             Ok(Receipt { have, members, .. }) => (*have, *members),
             Err(_) => (None, None),
         };
-        let Some((have, head)) = have.zip(self.log(turn, store).ok().map(|log| log.position())) else {
-            return self.failed(&hub, turn, out);
+        let news = have.zip(self.log(turn, store).ok().map(|log| log.position()));
+        let told = news.zip(self.follower(hub)).map(|((have, head), follower)| {
+            let moved = follower.told(have, sent, head);
+            (moved, follower.cursor != Cursor::Told(head))
+        });
+        let Some((true, lacks)) = told else {
+            self.failed(hub, turn, out);
+            return false;
         };
-        let Some(follower) = self.follower(&hub) else { return };
-        let understood = follower.heard(members, sent);
-        if !follower.told(have, sent, head) {
-            return self.failed(&hub, turn, out);
+        let mut stale = false;
+        if let Some(follower) = self.follower(hub) {
+            follower.failures = 0;
+            let understood = follower.heard(members, sent);
+            let shown = follower.shown;
+            stale = understood && self.is_stale(shown, turn);
+            if !understood {
+                // It waits for the answer to a report of its own, which says the same.
+                self.wake_at(turn.now + limits::DELIVERY_RETRY_MS, out);
+            }
         }
-        follower.failures = 0;
-        let shown = follower.shown;
-        if follower.cursor != Cursor::Told(head) || (understood && self.is_stale(shown, turn)) {
-            return self.deliver(hub, turn, store, out);
-        }
-        if !understood {
-            // It waits for the answer to a report of its own, which says the same.
-            self.wake_at(turn.now + limits::DELIVERY_RETRY_MS, out);
-        }
+        lacks || stale
     }
 
     /// Tries again later. One row when the alarm has to be set.
-    fn failed(&mut self, hub: &str, turn: Turn, out: &mut Vec<Output>) {
+    pub(super) fn failed(&mut self, hub: &str, turn: Turn, out: &mut Vec<Output>) {
         let Some(follower) = self.follower(hub) else { return };
         let pause = limits::DELIVERY_RETRY_MS << follower.failures.min(16);
         let at = turn.now + pause.min(limits::DELIVERY_RETRY_MAX_MS);
@@ -227,14 +244,20 @@ impl Room {
             waiting.map(|(hub, follower)| (hub.clone(), follower.retry_at, follower.cursor, follower.shown)).collect();
         let followed = !followers.by_hub.is_empty();
         let asks = followed && self.is_time_to_ask(turn, due);
+        let (mut hubs, mut tries) = (Vec::new(), 0);
         for (hub, retry_at, cursor, shown) in waiting {
             let complete = cursor == Cursor::Told(head) && !self.is_stale(shown, turn);
             match retry_at {
-                Some(at) if at > turn.now => due.push(at),
+                Some(at) if at > turn.now || tries >= limits::DELIVERY_TRIES_AT_ONCE => due.push(at),
+                Some(_) => {
+                    tries += 1;
+                    hubs.push(hub);
+                }
                 None if !spent && (complete || (cursor == Cursor::Unknown && !asks)) => {}
-                _ => self.deliver(hub, turn, store, out),
+                None => hubs.push(hub),
             }
         }
+        self.deliver_to(hubs, turn, store, out);
         followed
     }
 
@@ -253,7 +276,7 @@ impl Room {
             || turn.now % limits::IDLE_LOOK_MS < 2 * limits::PRESENCE_LEASE_MS
     }
 
-    fn is_stale(&mut self, shown: Shown, turn: Turn) -> bool {
+    pub(super) fn is_stale(&mut self, shown: Shown, turn: Turn) -> bool {
         self.members_for(shown, turn, 1).is_some()
     }
 

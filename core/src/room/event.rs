@@ -3,7 +3,7 @@
 use super::members::Announcement;
 use crate::call::{Connect, Outcome};
 use crate::frame::Frame;
-use crate::link::Receipt;
+use crate::link::{Receipt, Receipts};
 use crate::message::{Message, NewMessage};
 use crate::position::Position;
 use crate::refusal::Refusal;
@@ -76,6 +76,15 @@ pub enum Input {
     },
     /// The time of [`Output::AnnounceIn`] is over.
     Announce,
+    /// What became of an [`Output::Relay`].
+    Relayed {
+        /// The Hubs, as they were there.
+        hubs: Vec<String>,
+        /// The delivery.
+        ticket: u64,
+        /// What the Hub that was called answers for each of them, or why it does not.
+        result: Result<Receipts, Refusal>,
+    },
     /// The alarm rang.
     Alarm {
         /// The attachments of all sockets.
@@ -156,6 +165,15 @@ pub enum Output {
     Told {
         /// The revision.
         revision: u64,
+    },
+    /// Bring messages to the first of these Hubs, which hands them on to the others: one request, and [`Input::Relayed`].
+    Relay {
+        /// The Hubs' object names: two at least.
+        hubs: Vec<String>,
+        /// Names the delivery in [`Input::Relayed`].
+        ticket: u64,
+        /// As in [`Output::Deliver`].
+        delivery: Rc<str>,
     },
     /// Give [`Input::Flushed`] once everything written so far is on the disk.
     Flush,

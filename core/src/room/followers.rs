@@ -74,6 +74,17 @@ pub(super) enum Shown {
     Told(u64),
 }
 
+impl Shown {
+    /// What two have in common who are to be told the same.
+    pub(super) fn place(self) -> (bool, Option<u64>) {
+        match self {
+            Self::Unknown => (false, None),
+            Self::Nothing => (true, None),
+            Self::Assumed(revision) | Self::Told(revision) => (true, Some(revision)),
+        }
+    }
+}
+
 /// A delivery that is on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {

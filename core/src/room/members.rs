@@ -120,11 +120,11 @@ impl Room {
         if !report.joined.is_empty() || report.whole {
             rows.extend(known.roster.begin(now));
         }
+        let left = report.left.iter();
+        rows.extend(left.filter_map(|user| known.roster.leave(hub, user, at, now, limits::LEAVE_GRACE_MS)));
         if report.whole {
             rows.extend(known.roster.replace(hub, &report.joined, at, now, limits::LOST_GRACE_MS));
         } else {
-            let left = report.left.iter();
-            rows.extend(left.filter_map(|user| known.roster.leave(hub, user, at, now, limits::LEAVE_GRACE_MS)));
             rows.extend(report.joined.iter().filter_map(|member| known.roster.join(hub, member, at, now)));
         }
         let has = known.roster.of(hub).next().is_some();

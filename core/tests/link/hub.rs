@@ -1,13 +1,13 @@
 //! A Hub with its sockets.
 
-use super::network::{Answer, Body, Call, Caller, Party, Reply};
+use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_of};
 use super::world::World;
 use dormouse_core::call::VERSION;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::App;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub, HubConnect, HubSession, Input, Output, Slot};
-use dormouse_core::link::Follow;
+use dormouse_core::link::{Delivery, Follow, Relay, decode_receipts, hub_name};
 use dormouse_core::session::Format;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -47,6 +47,16 @@ impl HubSide {
     pub(super) fn kept(&self) -> Vec<(ChannelName, bool)> {
         self.rows.iter().map(|(channel, marked)| (channel.clone(), *marked)).collect()
     }
+
+    /// Whether it has a call, and hands it on.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.tickets.is_empty()
+    }
+
+    /// Whether it has that caller's call.
+    pub(super) fn is_answering(&self, caller: Option<Caller>) -> bool {
+        self.tickets.values().any(|call| call.caller == caller)
+    }
 }
 
 impl World {
@@ -54,7 +64,11 @@ impl World {
     pub(super) fn hub_wakes(&mut self, nth: usize, trapped: bool) -> Result<(), String> {
         let side = &mut self.hubs[nth];
         side.life += 1;
-        side.tickets.clear();
+        for Call { caller, body } in std::mem::take(&mut side.tickets).into_values() {
+            // It had taken a relay, and falls before it answers.
+            self.tally.broken_relays += 1;
+            self.replies.extend(caller.map(|caller| Reply { caller, answer: body.lost() }));
+        }
         side.slots.clear();
         side.hub = Hub::wake(self.app.clone());
         side.hub.armed(side.alarm);
@@ -110,13 +124,38 @@ impl World {
         self.drive_hub(nth, Input::Frame { slot, frame: Frame::Text(text) }, None)
     }
 
-    /// A delivery arrives.
+    /// A delivery arrives, for the Hub alone or for others too.
     pub(super) fn hub_hears(&mut self, nth: usize, call: Call) -> Result<(), String> {
-        let Body::Deliver { delivery, .. } = &call.body else { return Err("not for a hub".into()) };
         let ticket = self.tally.steps;
-        let delivery = delivery.clone();
+        let refused = |refusal: dormouse_core::refusal::Refusal| refusal.to_string();
+        let input = match &call.body {
+            Body::Deliver { delivery, .. } => Input::Deliver { ticket, delivery: delivery.clone() },
+            Body::Forward { text, .. } => Input::Deliver { ticket, delivery: Delivery::decode(text).map_err(refused)? },
+            Body::Relay { text, .. } => {
+                let own = hub_name("1", "weur", u32::try_from(nth).unwrap());
+                Input::Relay { ticket, relay: Relay::decode(text, &own).map_err(refused)? }
+            }
+            _ => return Err("not for a hub".into()),
+        };
         self.hubs[nth].tickets.insert(ticket, call);
-        self.drive_hub(nth, Input::Deliver { ticket, delivery }, None)
+        self.drive_hub(nth, input, None)
+    }
+
+    /// A Hub answers a Room, or a Hub that has handed something on to it.
+    fn hub_answers(&mut self, nth: usize, ticket: u64, text: String) -> Result<(), String> {
+        let Some(Call { caller, body }) = self.hubs[nth].tickets.remove(&ticket) else { return Ok(()) };
+        // As it is on the wire.
+        let answer = match body {
+            Body::Deliver { name, ticket, .. } => {
+                let result = Ok(serde_json::from_str(&text).map_err(|error| error.to_string())?);
+                Answer::Receipt { hub: name, ticket, result }
+            }
+            Body::Forward { name, ticket, .. } => Answer::Forwarded { hub: name, ticket, result: Ok(text) },
+            Body::Relay { hubs, ticket, .. } => Answer::Relayed { hubs, ticket, result: decode_receipts(&text) },
+            _ => return Err("not what a hub answers".into()),
+        };
+        self.replies.extend(caller.map(|caller| Reply { caller, answer }));
+        Ok(())
     }
 
     pub(super) fn hub_learns(&mut self, nth: usize, answer: Answer) -> Result<(), String> {
@@ -125,7 +164,8 @@ impl World {
             Answer::Missed { channel, from, result } => Input::Missed { channel, from, result },
             Answer::Published { channel, result } => Input::Published { channel, result },
             Answer::Unfollowed => return Ok(()),
-            Answer::Receipt { .. } => return Err("a receipt for a hub".into()),
+            Answer::Forwarded { hub, ticket, result } => Input::Forwarded { ticket, hub, result },
+            Answer::Receipt { .. } | Answer::Relayed { .. } => return Err("a receipt for a hub".into()),
         };
         self.drive_hub(nth, input, None)
     }
@@ -162,13 +202,9 @@ impl World {
                     side.sockets.get_mut(connection).unwrap().attachment = session.encode();
                 }
                 Output::Receipt { ticket, receipt } => {
-                    if let Some(call) = side.tickets.remove(&ticket)
-                        && let (Some(caller), Body::Deliver { name, ticket, .. }) = (call.caller, call.body)
-                    {
-                        let answer = Answer::Receipt { hub: name, ticket, result: Ok(receipt) };
-                        self.replies.push(Reply { caller, answer });
-                    }
+                    self.hub_answers(nth, ticket, serde_json::to_string(&receipt).unwrap())?;
                 }
+                Output::Relayed { ticket, answer } => self.hub_answers(nth, ticket, answer)?,
                 Output::WakeAt(at) => side.alarm = Some(at),
                 Output::Keep { channel } => {
                     side.rows.entry(channel).or_insert(false);
@@ -204,6 +240,10 @@ impl World {
             Output::Unfollow { channel, at } => Body::Unfollow { room: room(&channel), follow: follow(at) },
             Output::Missed { channel, from } => Body::Missed { room: room(&channel), from },
             Output::Publish { channel, messages } => Body::Publish { room: room(&channel), messages },
+            Output::Forward { ticket, hub: name, delivery } => {
+                self.tally.forwards += 1;
+                Body::Forward { hub: hub_of(&name)?, name, ticket, text: delivery.to_string() }
+            }
             other => return Err(format!("unexpected {other:?}")),
         };
         let caller = Some(Caller { party: Party::Hub(nth), life: side.life });

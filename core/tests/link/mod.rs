@@ -1,4 +1,4 @@
-//! Weather on the link: Rooms, the Hubs that follow them, readers on the Hubs, and a network that loses, delays, repeats and reorders what they say to each other.
+//! Weather on the link: Rooms, the Hubs that follow them and in a part of the histories hand on to each other what they are brought, readers on the Hubs, and a network that loses, delays, repeats and reorders what they say to each other.
 //!
 //! What is checked, at every step:
 //! - what is acknowledged is stored, and what is seen is stored;
@@ -30,6 +30,9 @@ pub(crate) struct Tally {
     pub(crate) gaps: u64,
     pub(crate) calls: u64,
     pub(crate) deliveries: u64,
+    pub(crate) relays: u64,
+    pub(crate) broken_relays: u64,
+    pub(crate) forwards: u64,
     pub(crate) lost_calls: u64,
     pub(crate) repeated_calls: u64,
     pub(crate) sleeps: u64,
@@ -48,6 +51,9 @@ impl Tally {
         self.gaps += other.gaps;
         self.calls += other.calls;
         self.deliveries += other.deliveries;
+        self.relays += other.relays;
+        self.broken_relays += other.broken_relays;
+        self.forwards += other.forwards;
         self.lost_calls += other.lost_calls;
         self.repeated_calls += other.repeated_calls;
         self.sleeps += other.sleeps;

@@ -2,7 +2,7 @@
 
 use dormouse_core::call::{Begin, Outcome};
 use dormouse_core::channel::ChannelName;
-use dormouse_core::link::{Delivery, Follow, Receipt};
+use dormouse_core::link::{Delivery, Follow, Receipt, Receipts};
 use dormouse_core::message::NewMessage;
 use dormouse_core::position::Position;
 use dormouse_core::refusal::{Code, Refusal};
@@ -30,11 +30,42 @@ pub(super) enum Party {
 
 #[derive(Clone)]
 pub(super) enum Body {
-    Follow { room: usize, follow: Follow },
-    Unfollow { room: usize, follow: Follow },
-    Missed { room: usize, from: Begin },
-    Publish { room: usize, messages: Vec<NewMessage> },
-    Deliver { hub: usize, name: String, ticket: u64, delivery: Delivery },
+    Follow {
+        room: usize,
+        follow: Follow,
+    },
+    Unfollow {
+        room: usize,
+        follow: Follow,
+    },
+    Missed {
+        room: usize,
+        from: Begin,
+    },
+    Publish {
+        room: usize,
+        messages: Vec<NewMessage>,
+    },
+    Deliver {
+        hub: usize,
+        name: String,
+        ticket: u64,
+        delivery: Delivery,
+    },
+    /// The text of the call, for the first of `hubs`.
+    Relay {
+        hub: usize,
+        hubs: Vec<String>,
+        ticket: u64,
+        text: String,
+    },
+    /// From a Hub to another.
+    Forward {
+        hub: usize,
+        name: String,
+        ticket: u64,
+        text: String,
+    },
 }
 
 /// An answer on its way back.
@@ -49,6 +80,8 @@ pub(super) enum Answer {
     Missed { channel: ChannelName, from: Begin, result: Result<Delivery, Refusal> },
     Published { channel: ChannelName, result: Result<Vec<Outcome>, Refusal> },
     Receipt { hub: String, ticket: u64, result: Result<Receipt, Refusal> },
+    Relayed { hubs: Vec<String>, ticket: u64, result: Result<Receipts, Refusal> },
+    Forwarded { hub: String, ticket: u64, result: Result<String, Refusal> },
 }
 
 fn lost() -> Refusal {
@@ -64,6 +97,8 @@ impl Answer {
             Self::Missed { channel, from, .. } => Self::Missed { channel, from, result: Err(lost()) },
             Self::Published { channel, .. } => Self::Published { channel, result: Err(lost()) },
             Self::Receipt { hub, ticket, .. } => Self::Receipt { hub, ticket, result: Err(lost()) },
+            Self::Relayed { hubs, ticket, .. } => Self::Relayed { hubs, ticket, result: Err(lost()) },
+            Self::Forwarded { hub, ticket, .. } => Self::Forwarded { hub, ticket, result: Err(lost()) },
         }
     }
 }
@@ -81,8 +116,19 @@ impl Body {
             Self::Deliver { name, ticket, .. } => {
                 Answer::Receipt { hub: name.clone(), ticket: *ticket, result: Err(lost()) }
             }
+            Self::Relay { hubs, ticket, .. } => {
+                Answer::Relayed { hubs: hubs.clone(), ticket: *ticket, result: Err(lost()) }
+            }
+            Self::Forward { name, ticket, .. } => {
+                Answer::Forwarded { hub: name.clone(), ticket: *ticket, result: Err(lost()) }
+            }
         }
     }
+}
+
+/// Whose name that is.
+pub(super) fn hub_of(name: &str) -> Result<usize, String> {
+    name.rsplit(':').next().and_then(|nth| nth.parse().ok()).ok_or("whose hub?".into())
 }
 
 /// The channel of a room.

@@ -1,19 +1,20 @@
 //! A Room with its disk and its gate.
 
-use super::network::{Answer, Body, Call, Caller, Party, Reply, channel};
+use super::network::{Answer, Body, Call, Caller, Party, Reply, channel, hub_of};
 use super::world::World;
 use dormouse_core::call::VERSION;
 use dormouse_core::config::{History, Rule};
-use dormouse_core::link::{Delivery, Missed};
+use dormouse_core::link::{Delivery, Missed, encode_relay};
 use dormouse_core::message::Payload;
 use dormouse_core::refusal::Refusal;
-use dormouse_core::room::{Input, Output, Room};
+use dormouse_core::room::{Input, Output, Room, Tree};
 use dormouse_core::store::MemoryStore;
 use std::collections::{BTreeMap, VecDeque};
 
 pub(super) struct RoomSide {
     pub(super) room: Room,
     pub(super) rule: Rule,
+    tree: Tree,
     pub(super) store: MemoryStore,
     pub(super) disk: MemoryStore,
     pub(super) alarm: Option<u64>,
@@ -37,11 +38,12 @@ enum Asker {
 }
 
 impl RoomSide {
-    pub(super) fn new(nth: usize, history: History) -> Self {
+    pub(super) fn new(nth: usize, history: History, tree: Tree) -> Self {
         let rule = Rule { publish: true, client_rate: 1000, history, ..Rule::default() };
         Self {
-            room: Room::wake(channel(nth), rule.clone(), None),
+            room: Room::wake(channel(nth), rule.clone(), None).with_tree(tree),
             rule,
+            tree,
             store: MemoryStore::default(),
             disk: MemoryStore::default(),
             alarm: None,
@@ -70,7 +72,7 @@ impl RoomSide {
     fn wake(&mut self, nth: usize) {
         self.life += 1;
         self.flushing = false;
-        self.room = Room::wake(channel(nth), self.rule.clone(), self.alarm);
+        self.room = Room::wake(channel(nth), self.rule.clone(), self.alarm).with_tree(self.tree);
     }
 }
 
@@ -158,7 +160,9 @@ impl World {
                 let messages = messages.clone();
                 return self.drive_room(nth, Input::Publish { ticket, messages });
             }
-            Body::Deliver { .. } => return Err("a delivery to a room".into()),
+            Body::Deliver { .. } | Body::Relay { .. } | Body::Forward { .. } => {
+                return Err("a delivery to a room".into());
+            }
         };
         self.room_performs(nth, out)?;
         match call.caller {
@@ -211,16 +215,17 @@ impl World {
             Said::Reply(reply) => self.replies.push(reply),
             Said::Output(Output::Deliver { hub: name, ticket, delivery }) => {
                 self.tally.deliveries += 1;
-                let hub = name.rsplit(':').next().and_then(|nth| nth.parse().ok()).ok_or("whose hub?")?;
-                let delivery = Delivery::decode(&delivery).map_err(|refusal: Refusal| refusal.to_string())?;
-                for (position, message) in delivery.placed() {
-                    let Payload::Json(text) = &message.payload else { return Err("not JSON".into()) };
-                    self.ledgers[nth]
-                        .expect(position, text.trim_matches('"'))
-                        .map_err(|e| format!("delivered: {e}"))?;
-                }
+                let delivery = self.expect_delivery(nth, &delivery)?;
                 let caller = Some(Caller { party: Party::Room(nth), life: self.rooms[nth].life });
-                self.calls.push(Call { caller, body: Body::Deliver { hub, name, ticket, delivery } });
+                self.calls.push(Call { caller, body: Body::Deliver { hub: hub_of(&name)?, name, ticket, delivery } });
+            }
+            Said::Output(Output::Relay { hubs, ticket, delivery }) => {
+                self.tally.relays += 1;
+                self.expect_delivery(nth, &delivery)?;
+                let (first, others) = hubs.split_first().ok_or("a relay to nobody")?;
+                let (hub, text) = (hub_of(first)?, encode_relay(others, &delivery));
+                let caller = Some(Caller { party: Party::Room(nth), life: self.rooms[nth].life });
+                self.calls.push(Call { caller, body: Body::Relay { hub, hubs, ticket, text } });
             }
             Said::Output(Output::Answer { ticket, outcomes }) => match self.rooms[nth].tickets.remove(&ticket) {
                 Some(Asker::Origin(body)) => {
@@ -240,5 +245,15 @@ impl World {
             Said::Output(other) => return Err(format!("a room without sockets said {other:?}")),
         }
         Ok(())
+    }
+
+    /// What is delivered is stored.
+    fn expect_delivery(&self, nth: usize, text: &str) -> Result<Delivery, String> {
+        let delivery = Delivery::decode(text).map_err(|refusal: Refusal| refusal.to_string())?;
+        for (position, message) in delivery.placed() {
+            let Payload::Json(text) = &message.payload else { return Err("not JSON".into()) };
+            self.ledgers[nth].expect(position, text.trim_matches('"')).map_err(|e| format!("delivered: {e}"))?;
+        }
+        Ok(delivery)
     }
 }

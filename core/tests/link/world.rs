@@ -12,7 +12,7 @@ use dormouse_core::limits;
 use dormouse_core::link::Missed;
 use dormouse_core::message::{Message, NewMessage, Payload};
 use dormouse_core::position::Position;
-use dormouse_core::room::{Input, Turn};
+use dormouse_core::room::{Input, Tree, Turn};
 use fastrand::Rng;
 
 const READERS: usize = 5;
@@ -53,10 +53,13 @@ impl World {
         let app = Config::parse(&apps).unwrap().app(None).unwrap().clone();
         let ttl = if rng.bool() { 3600 } else { rng.u64(1..=120) };
         let history = History { size: *rng.choice(&[0, 1, 10, 100, 100]).unwrap(), ttl };
+        // In three of four histories the Hubs hand on to each other what the Rooms bring.
+        let tree =
+            Tree { followers: *rng.choice(&[1, 1, 2, limits::RELAY_FOLLOWERS]).unwrap(), group: rng.usize(2..=3) };
         Self {
             rng,
             now: 1_000_000,
-            rooms: (0..ROOMS).map(|nth| RoomSide::new(nth, history)).collect(),
+            rooms: (0..ROOMS).map(|nth| RoomSide::new(nth, history, tree)).collect(),
             hubs: (0..HUBS).map(|_| HubSide::new(&app)).collect(),
             app,
             readers: (0..READERS).map(|_| Reader::default()).collect(),
@@ -83,16 +86,16 @@ impl World {
         Ok(())
     }
 
-    /// Nothing goes wrong any more, and every reader wants every channel.
+    /// Nothing goes wrong any more, and every reader wants every channel. In half of the histories nothing is published either: then no later message shows who lacks something.
     pub(super) fn clear(&mut self) -> Result<(), String> {
         self.stormy = false;
         // A Room that fell between storing and delivering asks its followers when its alarm rings, ten minutes later; one that
         // has lost its followers too is found by the Hubs' review, once a day.
         let patience = if self.tally.losses == 0 { 4 * limits::ID_WINDOW_MS } else { 2 * limits::HUB_REVIEW_MS };
-        let (cleared_at, steps) = (self.now, self.tally.steps);
+        let (cleared_at, steps, speaks) = (self.now, self.tally.steps, self.rng.bool());
         while self.now < cleared_at + patience {
             self.step().map_err(|error| format!("clearing, step {}: {error}", self.tally.steps))?;
-            self.publishing = self.tally.steps < steps + 300;
+            self.publishing = speaks && self.tally.steps < steps + 300;
             if !self.publishing && self.is_idle() && self.is_settled() {
                 return Ok(());
             }
@@ -154,6 +157,7 @@ impl World {
         self.calls.iter().any(|call| call.caller == caller)
             || self.replies.iter().any(|reply| Some(reply.caller) == caller)
             || self.rooms.iter().any(|room| room.is_answering(caller))
+            || self.hubs.iter().any(|hub| hub.is_answering(caller))
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -189,7 +193,7 @@ impl World {
                 self.room_sleeps(room);
                 Ok(())
             }
-            88..=90 if !self.waits(Party::Hub(hub), self.hubs[hub].life) => {
+            88..=90 if !self.waits(Party::Hub(hub), self.hubs[hub].life) && !self.hubs[hub].is_busy() => {
                 self.tally.sleeps += 1;
                 self.hub_wakes(hub, false)
             }
@@ -261,7 +265,9 @@ impl World {
 
     fn arrives(&mut self, call: Call) -> Result<(), String> {
         match call.body {
-            Body::Deliver { hub, .. } => self.hub_hears(hub, call),
+            Body::Deliver { hub, .. } | Body::Relay { hub, .. } | Body::Forward { hub, .. } => {
+                self.hub_hears(hub, call)
+            }
             Body::Follow { room, .. }
             | Body::Unfollow { room, .. }
             | Body::Missed { room, .. }
@@ -273,6 +279,9 @@ impl World {
         match caller.party {
             Party::Room(nth) if self.rooms[nth].life == caller.life => match answer {
                 Answer::Receipt { hub, ticket, result } => self.drive_room(nth, Input::Receipt { hub, ticket, result }),
+                Answer::Relayed { hubs, ticket, result } => {
+                    self.drive_room(nth, Input::Relayed { hubs, ticket, result })
+                }
                 _ => Err("not for a room".into()),
             },
             Party::Hub(nth) if self.hubs[nth].life == caller.life => self.hub_learns(nth, answer),

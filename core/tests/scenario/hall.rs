@@ -111,6 +111,7 @@ impl Objects {
                     socket.attachment = session.encode();
                 }
             }
+            Output::Forward { .. } | Output::Relayed { .. } => panic!("nothing is handed on here"),
             // Nobody is slow here.
             Output::CloseSlow { .. } => {}
             Output::Close { slot, code, .. } => {

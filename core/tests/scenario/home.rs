@@ -186,6 +186,7 @@ impl Objects {
             // Time does not pass meanwhile.
             Output::AnnounceIn(_) => self.queue.push_back(Event::Room(name.to_owned(), Input::Announce)),
             Output::Pump => self.queue.push_back(Event::Pump(name.to_owned())),
+            Output::Relay { hubs, .. } => panic!("{} followers are not a large channel", hubs.len()),
             // Nobody is slow here.
             Output::CloseSlow { .. } => {}
             Output::Close { of, code, .. } => {

@@ -124,7 +124,11 @@ impl World {
                 return Err("a channel without members".into());
             }
             // Nobody follows here.
-            Output::Deliver { .. } | Output::Pump | Output::CloseSlow { .. } | Output::Refuse(_) => {}
+            Output::Deliver { .. }
+            | Output::Relay { .. }
+            | Output::Pump
+            | Output::CloseSlow { .. }
+            | Output::Refuse(_) => {}
             output @ (Output::Send { .. } | Output::Answer { .. } | Output::Close { .. }) => {
                 self.gate_or_release(output)?;
             }

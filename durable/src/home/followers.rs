@@ -98,6 +98,21 @@ impl Home {
             home.drive(Input::Receipt { hub, ticket, result });
         });
     }
+
+    /// One request to the first of these Hubs, which makes one to each of the others.
+    pub(super) fn relay(self: &Rc<Self>, hubs: Vec<String>, ticket: u64, delivery: Rc<str>) {
+        let home = self.clone();
+        spawn_local(async move {
+            let result = match hubs.split_first() {
+                Some((first, others)) => match HubStub::named(&home.env, first.clone()) {
+                    Ok(stub) => stub.relay(others, &delivery).await,
+                    Err(refusal) => Err(refusal),
+                },
+                None => Ok(Vec::new()),
+            };
+            home.drive(Input::Relayed { hubs, ticket, result });
+        });
+    }
 }
 
 pub(super) fn busy() -> Refusal {
