@@ -1,5 +1,5 @@
 //! Behaviour as transcripts: `tests/scenarios/*.txt`, which its README explains, played natively with and without sleep. The same files
-//! are played against the runtime by `tests/scenarios/scenarios.test.mjs`.
+//! are played against the runtime by `tests/scenarios/*.test.mjs`.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test there is nobody to tell but the one who runs it")]
 

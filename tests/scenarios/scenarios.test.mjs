@@ -1,38 +1,10 @@
-// Every transcript of this folder against the runtime: once as it is, once with all objects put to sleep between every two lines.
+// The transcripts without Hubs against the runtime; and whether the runner notices what is not so.
 
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { start } from "../harness.mjs";
 import { parse } from "./script.mjs";
 import { play } from "./stage.mjs";
-
-const folder = fileURLToPath(new URL(".", import.meta.url));
-const names = readdirSync(folder).filter((name) => name.endsWith(".txt"));
-const transcripts = names.sort().map((name) => ({ name, text: readFileSync(`${folder}${name}`, "utf8") }));
-
-async function withServer(apps, run) {
-  const server = await start({ apps });
-  try {
-    return await run(server);
-  } finally {
-    await server.stop();
-  }
-}
-
-/** Rethrows what does not go as it is written, with file and line. */
-async function located({ name, text }, run) {
-  try {
-    return await run();
-  } catch (error) {
-    if (error.line === undefined) throw error;
-    const expected = text.split("\n")[error.line - 1];
-    const message = `tests/scenarios/${name}:${error.line}\n  expected  ${expected}\n  got       ${error.message}`;
-    // Where this program stood says nothing about the transcript.
-    throw Object.assign(new Error(message), { stack: message });
-  }
-}
+import { isOfHubs, located, playAll, transcripts, withServer } from "./transcripts.mjs";
 
 async function readAll(t) {
   const scripts = [];
@@ -49,20 +21,7 @@ test("there are transcripts, and every line of them is understood", async (t) =>
   await readAll(t);
 });
 
-for (const transcript of transcripts) {
-  // A transcript that cannot be read has failed above.
-  const script = await located(transcript, async () => parse(transcript.text)).catch(() => ({ native: "?" }));
-  if (script.native) continue;
-  test(`${transcript.name}: ${script.title}`, async (t) => {
-    const run = (asleep) =>
-      located(transcript, () => withServer(script.apps, (server) => play(server, script, asleep)));
-    await t.test("awake", () => run(false));
-    if (script.awake) return;
-    await t.test("asleep between every two lines", async (sub) => {
-      sub.diagnostic(`${await run(true)} times asleep`);
-    });
-  });
-}
+await playAll((transcript) => !isOfHubs(transcript));
 
 test("what is not so is noticed", async () => {
   const alice = "alice connects /rooms/lobby";
