@@ -71,7 +71,7 @@ async fn messages(
     head: &Head<'_>,
 ) -> Result<web_sys::Response, Refusal> {
     let (app, query) = edge::page(config, head, now_s())?;
-    RoomStub::new(env, app, channel)?.messages(query).await.map(web_sys::Response::from)
+    Ok(json(200, &RoomStub::new(env, app, channel)?.messages(query).await?))
 }
 
 /// One request to the object; nothing is written, unless members of its own vanished.

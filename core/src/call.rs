@@ -25,7 +25,7 @@ pub const CONNECT_PATH: &str = "/connect";
 pub const LOOK_PATH: &str = "/look";
 /// Publishes into a room.
 pub const PUBLISH_PATH: &str = "/publish";
-/// Reads a room's history.
+/// Reads a page of a room's history: body [`crate::room::PageQuery`].
 pub const MESSAGES_PATH: &str = "/messages";
 
 /// The name of the object that is a channel's home. An app's id has no colon, so two names never meet.

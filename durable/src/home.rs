@@ -7,12 +7,13 @@ use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
 use crate::env::apps;
 use crate::laggards::Laggards;
-use crate::script::{answered, heard, json, synced};
+use crate::script::{answered, heard, synced};
 use crate::sockets;
 use crate::sql::{SqlStore, store_error};
 use dormouse_core::call::{CONNECT_HEADER, Connect, Published, decode_publish, parse_room_name};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::frame::Frame;
+use dormouse_core::link;
 use dormouse_core::message::Message;
 use dormouse_core::position::Position;
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
@@ -273,17 +274,10 @@ impl Home {
         self.drive(Input::Publish { ticket, messages });
     }
 
-    pub(crate) fn messages(&self, request: &Request) -> web_sys::Response {
-        let Ok(query) = request.query::<PageQuery>() else {
-            return refuse(&Refusal::new(Code::InvalidField, "call: messages"));
-        };
-        let (Ok(mut rules), Ok(mut store)) = (self.rules.try_borrow_mut(), self.store.try_borrow_mut()) else {
-            return refuse(&Refusal::new(Code::Internal, "the room is busy"));
-        };
-        match rules.page(query, turn(), &mut *store) {
-            Ok(page) => json(200, &page.body(&self.channel)),
-            Err(refusal) => refuse(&refusal),
-        }
+    fn messages(self: &Rc<Self>, call: &str) -> std::result::Result<String, Refusal> {
+        let query: PageQuery = link::decode(call)?;
+        let page = self.decide(|rules, store, _| rules.page(query, turn(), store));
+        page.unwrap_or_else(|| Err(followers::busy())).map(|page| page.body(&self.channel))
     }
 
     fn flush(self: &Rc<Self>) {

@@ -4,6 +4,7 @@ use crate::common::{frame, refuse};
 use crate::hall::Hall;
 use crate::sockets;
 use dormouse_core::call::{CONNECT_PATH, LOOK_PATH};
+use dormouse_core::head::split_url;
 use dormouse_core::hub::{Input, Slot};
 use dormouse_core::link::{DELIVER_PATH, RELAY_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
@@ -43,17 +44,13 @@ impl Hub {
     pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
         match &self.hall {
             None => Ok(refuse(&Refusal::new(Code::Internal, "this object has no name that means a hub")).into()),
-            // Those that come often: no URL is parsed for them.
-            Some(hall) if request.url().ends_with(DELIVER_PATH) => Ok(hall.deliver(&request).into()),
-            Some(hall) if request.url().ends_with(RELAY_PATH) => Ok(hall.relay(&request).into()),
-            Some(hall) => {
-                let request = Request::from(request);
-                Ok(match request.path().as_str() {
-                    CONNECT_PATH => hall.connect(&request)?.into(),
-                    LOOK_PATH => hall.look().into(),
-                    _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
-                })
-            }
+            Some(hall) => Ok(match split_url(&request.url()).1 {
+                DELIVER_PATH => hall.deliver(&request).into(),
+                RELAY_PATH => hall.relay(&request).into(),
+                CONNECT_PATH => hall.connect(&Request::from(request))?.into(),
+                LOOK_PATH => hall.look().into(),
+                _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
+            }),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::common::{frame, refuse};
 use crate::home::{Home, nameless};
 use crate::sockets;
 use dormouse_core::call::{CONNECT_PATH, MESSAGES_PATH, PUBLISH_PATH};
+use dormouse_core::head::split_url;
 use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, UNFOLLOW_PATH};
 use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
@@ -13,7 +14,7 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
 use worker::worker_sys::DurableObjectState;
-use worker::{Env, Request, State, Url};
+use worker::{Env, Request, State};
 
 /// The Durable Object class, exported by hand (`docs/decisions/0006-the-room-is-exported-by-hand.md`): what the runtime calls is synchronous, which costs
 /// no promise and no copy of a frame, and a trap is an exception and not a promise that never settles.
@@ -97,11 +98,14 @@ impl Room {
 }
 
 fn call(home: &Rc<Home>, request: web_sys::Request) -> worker::Result<JsValue> {
-    let path = Url::parse(&request.url()).map(|url| url.path().to_owned()).unwrap_or_default();
-    Ok(match path.as_str() {
-        FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH | REPORT_PATH | MEMBERS_PATH => home.asked(&path, &request).into(),
+    let url = request.url();
+    // Not by the `url` crate: its tables are a seventh of the whole Worker.
+    let (_, path, _) = split_url(&url);
+    Ok(match path {
+        FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH | REPORT_PATH | MEMBERS_PATH | MESSAGES_PATH => {
+            home.asked(path, &request).into()
+        }
         CONNECT_PATH => home.connect(&Request::from(request))?.into(),
-        MESSAGES_PATH => home.messages(&Request::from(request)).into(),
         _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
     })
 }

@@ -51,11 +51,9 @@ impl RoomStub {
         Ok(read::<Published>(&answer)?.outcomes)
     }
 
-    /// Reads a page of history: one request to the object, nothing written.
-    pub async fn messages(&self, query: PageQuery) -> Result<Response, Refusal> {
-        let after = query.after.map_or_else(String::new, |after| format!("&after={after}"));
-        let path = format!("{MESSAGES_PATH}?limit={}{after}", query.limit);
-        get(self.namespace.get_by_name(&self.name), &path, Headers::new()).await
+    /// Reads a page of history, JSON: one request to the object, nothing written.
+    pub async fn messages(&self, query: PageQuery) -> Result<String, Refusal> {
+        post(&self.namespace, &self.name, MESSAGES_PATH, &write(&query)).await
     }
 
     /// Reads a page of a presence channel's members, JSON: one request to the object.

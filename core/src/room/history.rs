@@ -8,13 +8,13 @@ use crate::message::Message;
 use crate::position::Position;
 use crate::refusal::Refusal;
 use crate::store::Store;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Which page is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PageQuery {
     /// The messages after this position; `None`: from the oldest on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Position>,
     /// At most so many; 1 … [`limits::PAGE_MESSAGES_MAX`].
     pub limit: u64,

@@ -4,6 +4,7 @@ use super::Home;
 use crate::common::turn;
 use crate::script::{answered, heard};
 use crate::stub::HubStub;
+use dormouse_core::call::MESSAGES_PATH;
 use dormouse_core::link::{self, FOLLOW_PATH, Follow, Missed, UNFOLLOW_PATH, parse_hub_name};
 use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{Code, Refusal};
@@ -24,6 +25,7 @@ pub(crate) struct Calls {
     missed: Hear,
     report: Hear,
     members: Hear,
+    messages: Hear,
 }
 
 impl Calls {
@@ -44,18 +46,20 @@ impl Calls {
             missed: hear(Home::missed),
             report: hear(Home::report),
             members: hear(Home::members),
+            messages: hear(Home::messages),
         }
     }
 }
 
 impl Home {
-    /// A Hub's call. One or two rows written for a Hub that follows or ends it, none for what a socket missed.
+    /// A call that is a question, of a Hub or the Worker. One or two rows written for a Hub that follows or ends it, one for each member who comes or goes, none for what is read.
     pub(crate) fn asked(&self, path: &str, request: &web_sys::Request) -> Promise {
         let hear = match path {
             FOLLOW_PATH => &self.calls.follow,
             UNFOLLOW_PATH => &self.calls.unfollow,
             REPORT_PATH => &self.calls.report,
             MEMBERS_PATH => &self.calls.members,
+            MESSAGES_PATH => &self.calls.messages,
             _ => &self.calls.missed,
         };
         heard(request, hear.as_ref())
