@@ -26,7 +26,7 @@ export const objectName = (channel, app = "1") => `v1:${app}:${channel}`;
 /** The name of a Hub's object. Where there is no platform that knows better, wrangler takes every client to be in Austin. */
 export const hubName = (nth = 0, { app = "1", region = "enam" } = {}) => `v1:${app}:${region}:${nth}`;
 
-const classes = ["Room", "Hub"];
+const classes = ["Room", "Hub", "Directory"];
 
 const isAsleep = (error) => /not currently running/.test(error?.message);
 
@@ -86,7 +86,7 @@ async function readLog(file) {
  *   keeps its sockets, whatever `webSockets` says;
  * - `evictHub(name, { webSockets })`: the same for a Hub, by the name of its object;
  * - `evictAll({ webSockets })`: the same for all objects; resolves to how many had been awake;
- * - `objects()`: the ids of all objects, rooms and Hubs, that have ever been constructed;
+ * - `objects()`: the ids of all objects, Directories too, that have ever been constructed;
  * - `storage(channel, { app })`: the rows of the object's log as they are on the disk, oldest first; none if there is
  *   no such object;
  * - `logs()`: what the Worker and the objects have written to the console, as `{ timestamp, level, message }`;

@@ -6,8 +6,10 @@
 mod calls;
 mod catch_up;
 mod channel;
+mod close;
 mod deliver;
 mod event;
+mod occupancy;
 mod publish;
 mod session;
 mod subscribe;
@@ -21,6 +23,7 @@ use crate::config::App;
 use crate::frame::Frame;
 use crate::frame::many::{Ask, Tell};
 use crate::limits;
+use crate::occupancy::Reporter;
 use crate::rate::Buckets;
 use crate::refusal::{Code, Refusal};
 use crate::room::Turn;
@@ -50,6 +53,8 @@ pub struct Hub {
     /// When it is, and the last of its decisions to follow or not.
     now: u64,
     decided: u64,
+    /// What the Directory was told.
+    reporter: Reporter,
 }
 
 impl Hub {
@@ -57,6 +62,7 @@ impl Hub {
     #[must_use]
     pub fn wake(app: App) -> Self {
         Self {
+            reporter: Reporter::new(app.directory),
             app,
             sessions: Vec::new(),
             free: Vec::new(),
@@ -118,7 +124,10 @@ impl Hub {
             Input::Connect { connect, connection } => self.connect(connect, connection, turn, out),
             Input::Frame { slot, frame } => self.hear(slot, frame, turn, out),
             Input::FrameTooLong { slot } => self.dismiss_too_large(slot, limits::FRAME_BYTES_MAX, out),
-            Input::Left { slot } => self.left(slot, out),
+            Input::Left { slot } => {
+                self.left(slot, out);
+                self.look_if_deserted(out);
+            }
             Input::Deliver { ticket, delivery } => {
                 let receipt = self.deliver(&delivery, out);
                 out.push(Output::Receipt { ticket, receipt });
@@ -135,6 +144,7 @@ impl Hub {
                 self.calls.ended();
                 self.published(&channel, &result, out);
             }
+            Input::Reported { at, answer } => self.reported(at, answer, out),
             Input::Alarm => self.alarm(turn, out),
         }
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
@@ -175,6 +185,7 @@ impl Hub {
             self.join(slot, &want.channel, out);
         }
         if open == 0 {
+            self.occupied(out);
             self.wake_at(turn.now + limits::HUB_REVIEW_MS, out);
         }
     }
@@ -221,6 +232,7 @@ impl Hub {
             }
         }
         due.extend(self.drop_deserted(turn, out));
+        self.look_around(&mut due, out);
         if self.sessions.len() > self.free.len() {
             due.push(turn.now + limits::HUB_REVIEW_MS);
             self.review(out);

@@ -4,11 +4,13 @@
 //! give the next; no waiting in between. A room is a function of attachments and storage: [`Room::wake`] may be called at any
 //! moment in place of a room that was put to sleep, and nobody can tell.
 
+mod close;
 mod commit;
 mod deliver;
 mod event;
 mod followers;
 mod history;
+mod occupancy;
 mod replay;
 mod tail;
 
@@ -22,6 +24,7 @@ use crate::frame::{self, Frame, Say};
 use crate::limits;
 use crate::log::Log;
 use crate::message::{Message, NewMessage};
+use crate::occupancy::{Occupancy, Reporter};
 use crate::position::Position;
 use crate::rate::Buckets;
 use crate::refusal::{self, Code, Refusal};
@@ -54,13 +57,17 @@ pub struct Room {
     unlooked_bytes: usize,
     /// When the alarm will ring.
     armed: Option<u64>,
+    /// What the Directory was told.
+    reporter: Reporter,
+    /// Whether nothing but the Directory's answer holds it back from being forgotten.
+    forgetting: bool,
 }
 
 impl Room {
     /// A room that has just been woken, or made. `armed` is when the object's alarm will ring.
     #[must_use]
     pub fn wake(channel: ChannelName, rule: Rule, armed: Option<u64>) -> Self {
-        let buckets = Buckets::new(rule.client_rate);
+        let (buckets, reporter) = (Buckets::new(rule.client_rate), Reporter::new(rule.directory));
         Self {
             channel,
             rule,
@@ -74,6 +81,8 @@ impl Room {
             batch: None,
             unlooked_bytes: 0,
             armed,
+            reporter,
+            forgetting: false,
         }
     }
 
@@ -98,6 +107,8 @@ impl Room {
             Input::Replay { session } => self.replay(session, turn, store, out),
             Input::Left { connection, sockets } => self.left(&connection, sockets, turn, store, out),
             Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
+            Input::Counted { sockets } => self.occupied(sockets, turn, out),
+            Input::Reported { at, answer } => self.reported(at, answer, turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
         self.forget_empty();
@@ -172,6 +183,9 @@ impl Room {
             self.wake_at(turn.now + limits::REPLAY_LEASE_MS, &mut out);
             out.push(Output::Pump);
         }
+        if sockets == 0 {
+            self.occupied(1, turn, &mut out);
+        }
         Ok(out)
     }
 
@@ -207,6 +221,7 @@ impl Room {
         if sockets > 0 {
             return;
         }
+        self.deserted(turn, out);
         // A store that cannot be read now is looked at again when the room is next used.
         if let Some(at) = self.log(turn, store).ok().and_then(|log| log.forgettable_at()) {
             self.wake_at(at.max(turn.now), out);
@@ -237,12 +252,11 @@ impl Room {
         let kept = self.log(turn, store).map(|log| log.forgettable_at());
         let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
         let followed = self.look_after(spent, turn, store, &mut due, out);
+        self.look_around(Occupancy::of(!sessions.is_empty(), followed), turn, &mut due, out);
         match kept.unwrap_or_default() {
             Some(at) if at > turn.now => due.push(at),
             _ if spent && remaining == 0 && !followed && !self.flushing => {
-                self.log = None;
-                self.followers = None;
-                out.push(Output::Forget);
+                due.extend(self.forget(kept.is_ok_and(|at| at.is_some()), turn, out));
             }
             // There are listeners, and their positions are of this epoch: the log's end stays as long as they do.
             Some(_) => due.push(turn.now + limits::IDLE_LOOK_MS),

@@ -1,6 +1,7 @@
 //! One channel's home as the runtime runs it: what happens is told to the core, and what the core says is performed.
 
 mod followers;
+mod questions;
 
 use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
@@ -11,6 +12,7 @@ use crate::sockets;
 use crate::sql::{SqlStore, store_error};
 use dormouse_core::call::{CONNECT_HEADER, Connect, Published, decode_publish, parse_room_name};
 use dormouse_core::channel::ChannelName;
+use dormouse_core::connection::in_room;
 use dormouse_core::frame::Frame;
 use dormouse_core::message::Message;
 use dormouse_core::position::Position;
@@ -19,6 +21,7 @@ use dormouse_core::room::{Input, Output, PageQuery, Room as Rules};
 use dormouse_core::session::{Format, Session};
 use followers::Calls;
 use js_sys::{Function, Promise};
+use questions::Questions;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -52,6 +55,7 @@ pub(crate) struct Home {
     hear: Closure<dyn FnMut(String, Function)>,
     tickets: Cell<u64>,
     calls: Calls,
+    questions: Questions,
     pub(crate) laggards: Laggards,
     /// The batch that was replayed last, and its frames as values.
     shared: RefCell<(Rc<[Frame]>, Vec<JsValue>)>,
@@ -89,6 +93,7 @@ impl Home {
                 })
             },
             calls: Calls::new(home),
+            questions: Questions::new(home),
             env: env.clone(),
             app: app.to_owned(),
             rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None)),
@@ -170,6 +175,8 @@ impl Home {
                 }
             }
             Output::Deliver { hub, ticket, delivery } => self.deliver(hub, ticket, delivery),
+            Output::Count => self.drive(Input::Counted { sockets: self.open() }),
+            Output::Report(report) => self.report(report),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),
@@ -245,7 +252,8 @@ impl Home {
         let mut pair = WebSocketPair::new()?;
         let (client, server) = (pair.client()?, pair.server()?);
         *self.arriving.borrow_mut() = Some(server);
-        self.drive(Input::Connect { connect, connection: random_id(), sockets: self.open() });
+        let connection = in_room(&random_id(), &self.channel);
+        self.drive(Input::Connect { connect, connection, sockets: self.open() });
         self.arriving.take();
         match self.refused.take() {
             Some(refusal) => Ok(refuse(&refusal)),

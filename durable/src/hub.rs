@@ -4,6 +4,8 @@ use crate::common::refuse;
 use crate::hall::Hall;
 use crate::sockets;
 use dormouse_core::call::CONNECT_PATH;
+use dormouse_core::close::CLOSE_PATH;
+use dormouse_core::directory::HUB_COUNT_PATH;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Input, Slot};
 use dormouse_core::limits;
@@ -42,7 +44,7 @@ impl Hub {
         Self { hall }
     }
 
-    /// A call from the Worker, or from a Room.
+    /// A call from the Worker, a Room, or the Directory.
     pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
         match &self.hall {
             None => Ok(refuse(&Refusal::new(Code::Internal, "this object has no name that means a hub")).into()),
@@ -50,10 +52,12 @@ impl Hub {
             Some(hall) if request.url().ends_with(DELIVER_PATH) => Ok(hall.deliver(&request).into()),
             Some(hall) => {
                 let request = Request::from(request);
-                if request.path() == CONNECT_PATH {
-                    return Ok(hall.connect(&request)?.into());
-                }
-                Ok(refuse(&Refusal::new(Code::NotFound, "no such call")).into())
+                Ok(match request.path().as_str() {
+                    CONNECT_PATH => hall.connect(&request)?.into(),
+                    CLOSE_PATH => hall.closes(request.inner()).into(),
+                    HUB_COUNT_PATH => hall.counts(request.inner()).into(),
+                    _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
+                })
             }
         }
     }

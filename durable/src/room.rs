@@ -4,6 +4,8 @@ use crate::common::refuse;
 use crate::home::{Home, nameless};
 use crate::sockets;
 use dormouse_core::call::{CONNECT_PATH, MESSAGES_PATH, PUBLISH_PATH};
+use dormouse_core::close::CLOSE_PATH;
+use dormouse_core::directory::COUNT_PATH;
 use dormouse_core::frame::Frame;
 use dormouse_core::limits;
 use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, UNFOLLOW_PATH};
@@ -43,7 +45,7 @@ impl Room {
         Self { home }
     }
 
-    /// A call from the Worker, or from a Hub.
+    /// A call from the Worker, a Hub, or the Directory.
     pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
         match &self.home {
             None => Ok(refuse(&nameless()).into()),
@@ -111,6 +113,8 @@ fn call(home: &Rc<Home>, request: web_sys::Request) -> worker::Result<JsValue> {
     let path = Url::parse(&request.url()).map(|url| url.path().to_owned()).unwrap_or_default();
     Ok(match path.as_str() {
         FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH => home.asked(&path, &request).into(),
+        CLOSE_PATH => home.closes(&request).into(),
+        COUNT_PATH => home.counts(&request).into(),
         CONNECT_PATH => home.connect(&Request::from(request))?.into(),
         MESSAGES_PATH => home.messages(&Request::from(request)).into(),
         _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),

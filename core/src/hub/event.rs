@@ -6,6 +6,7 @@ use crate::channel::ChannelName;
 use crate::frame::Frame;
 use crate::link::{Delivery, Receipt};
 use crate::message::NewMessage;
+use crate::occupancy::Occupancy;
 use crate::position::Position;
 use crate::refusal::Refusal;
 use crate::session::Format;
@@ -106,6 +107,13 @@ pub enum Input {
         /// An outcome for each message, or why there is none.
         result: Result<Vec<Outcome>, Refusal>,
     },
+    /// What became of [`Output::Report`].
+    Reported {
+        /// The report.
+        at: u64,
+        /// [`crate::directory::Reported::at`], or nothing where there was no answer.
+        answer: Option<u64>,
+    },
     /// The alarm rang.
     Alarm,
 }
@@ -184,6 +192,15 @@ pub enum Output {
         channel: ChannelName,
         /// The messages, in order.
         messages: Vec<NewMessage>,
+    },
+    /// Tell the Directory: one request, and [`Input::Reported`].
+    Report {
+        /// What the Hub has.
+        state: Occupancy,
+        /// [`crate::directory::Report::at`].
+        at: u64,
+        /// [`crate::directory::Report::again`].
+        again: bool,
     },
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),

@@ -1,6 +1,7 @@
 //! What happens to a room, and what it says has to be done about it.
 
 use crate::call::{Connect, Outcome};
+use crate::directory::Report;
 use crate::frame::Frame;
 use crate::link::Receipt;
 use crate::message::{Message, NewMessage};
@@ -72,6 +73,18 @@ pub enum Input {
         ticket: u64,
         /// The Hub's answer, or why there is none.
         result: Result<Receipt, Refusal>,
+    },
+    /// What was asked with [`Output::Count`].
+    Counted {
+        /// Sockets that the object holds.
+        sockets: usize,
+    },
+    /// What became of [`Output::Report`].
+    Reported {
+        /// The report.
+        at: u64,
+        /// [`crate::directory::Reported::at`], or nothing where there was no answer.
+        answer: Option<u64>,
     },
     /// The alarm rang.
     Alarm {
@@ -146,6 +159,10 @@ pub enum Output {
     },
     /// Give [`Input::Flushed`] once everything written so far is on the disk.
     Flush,
+    /// Give [`Input::Counted`]: nobody else knows how many sockets there are.
+    Count,
+    /// Tell the Directory: one request, and [`Input::Reported`].
+    Report(Report),
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),
     /// Delete all storage, the alarm too.

@@ -1,20 +1,16 @@
 //! A room and the Hubs that follow it: their calls, and the deliveries to them.
 
 use super::Home;
-use crate::common::turn;
-use crate::script::{answered, heard};
+use crate::common::{Hear, hear, turn};
+use crate::script::heard;
 use crate::stub::HubStub;
 use dormouse_core::link::{self, FOLLOW_PATH, Follow, Missed, UNFOLLOW_PATH, parse_hub_name};
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::Input;
-use js_sys::{Function, Promise};
+use js_sys::Promise;
 use std::rc::{Rc, Weak};
-use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::js_sys;
-
-/// Called with the body of a call and the way to answer it.
-type Hear = Closure<dyn FnMut(String, Function)>;
 
 /// What hears the calls of Hubs: one closure each for an object's life.
 pub(crate) struct Calls {
@@ -25,17 +21,11 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn new(home: &Weak<Home>) -> Self {
-        let hear = |decide: fn(&Rc<Home>, &str) -> Result<String, Refusal>| -> Hear {
-            let home = home.clone();
-            Closure::new(move |call: String, answer: Function| {
-                let Some(home) = home.upgrade() else { return };
-                match decide(&home, &call) {
-                    Ok(text) => answered(&answer, 200, &text),
-                    Err(refusal) => answered(&answer, refusal.code.status(), &refusal.body()),
-                }
-            })
-        };
-        Self { follow: hear(Home::follow), unfollow: hear(Home::unfollow), missed: hear(Home::missed) }
+        Self {
+            follow: hear(home, Home::follow),
+            unfollow: hear(home, Home::unfollow),
+            missed: hear(home, Home::missed),
+        }
     }
 }
 
@@ -84,6 +74,6 @@ impl Home {
     }
 }
 
-fn busy() -> Refusal {
+pub(super) fn busy() -> Refusal {
     Refusal::new(Code::Internal, "the room is busy")
 }
