@@ -63,14 +63,15 @@ function databaseFile(folder, id) {
   return found && join(folder, found);
 }
 
-async function readLog(file) {
+/** The rows of a table; none if there is no such table. */
+async function readRows(file, table, order) {
   // Here, and not above: it warns of itself.
   const { DatabaseSync } = await import("node:sqlite");
   const database = new DatabaseSync(file, { readOnly: true });
   try {
     const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
-    if (!tables.some(({ name }) => name === "log")) return [];
-    return database.prepare("SELECT * FROM log ORDER BY first").all();
+    if (!tables.some(({ name }) => name === table)) return [];
+    return database.prepare(`SELECT * FROM ${table} ORDER BY ${order}`).all();
   } finally {
     database.close();
   }
@@ -89,6 +90,7 @@ async function readLog(file) {
  * - `objects()`: the ids of all objects, Directories too, that have ever been constructed;
  * - `storage(channel, { app })`: the rows of the object's log as they are on the disk, oldest first; none if there is
  *   no such object;
+ * - `directory({ app })`: the rows of the app's Directory as they are on the disk: `{ channels, hubs }`, each by name;
  * - `logs()`: what the Worker and the objects have written to the console, as `{ timestamp, level, message }`;
  * - `stop()`: ends it and removes everything it has stored.
  */
@@ -130,7 +132,14 @@ export async function start({ apps = developmentApps } = {}) {
     async storage(channel, { app } = {}) {
       const { ROOM } = await worker.getEnv();
       const file = databaseFile(folder, ROOM.idFromName(objectName(channel, app)).toString());
-      return file ? readLog(file) : [];
+      return file ? readRows(file, "log", "first") : [];
+    },
+    async directory({ app = "1" } = {}) {
+      const { DIRECTORY } = await worker.getEnv();
+      const file = databaseFile(folder, DIRECTORY.idFromName(`v1:${app}`).toString());
+      const read = async (table) =>
+        file ? (await readRows(file, table, "name")).map((row) => ({ ...row })) : [];
+      return { channels: await read("channels"), hubs: await read("hubs") };
     },
     logs: () => harness.getLogs(),
     async stop() {

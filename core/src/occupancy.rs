@@ -46,6 +46,10 @@ pub(crate) struct Reporter {
     on: bool,
     /// What the Directory has answered to; not known since the object woke.
     told: Option<Occupancy>,
+    /// Whether it has told nothing since the object woke, and answered nobody that there is less: the Directory knows what there was before.
+    silent: bool,
+    /// What there was before, if it was silent when that was over.
+    fallen_from: Option<Occupancy>,
     /// What there is, as far as that is known.
     state: Option<Occupancy>,
     /// What is on its way: one at most.
@@ -70,8 +74,8 @@ struct Sent {
 
 impl Reporter {
     pub(crate) const fn new(on: bool) -> Self {
-        let (told, state, sent, look_at) = (None, None, None, None);
-        Self { on, told, state, sent, changed: false, look_at, failures: 0, last: 0 }
+        let (told, fallen_from, state, sent, look_at) = (None, None, None, None, None);
+        Self { on, told, silent: true, fallen_from, state, sent, changed: false, look_at, failures: 0, last: 0 }
     }
 
     /// There is more than there was. What is to be told now, if anything.
@@ -89,6 +93,8 @@ impl Reporter {
             Some(told) if told == state => self.look_at = None,
             // Less than was told, and that can wait: it is looked at already.
             Some(told) if told > state => {}
+            // A page that is loaded again, after a sleep: the alarm repeats what there was and is.
+            None if self.fallen_from == Some(state) => self.changed = false,
             Some(_) | None => {
                 self.changed = true;
                 return Some(self.send(state, now));
@@ -98,11 +104,12 @@ impl Reporter {
     }
 
     /// There is less than there was: when the alarm has to ring.
-    pub(crate) fn fall(&mut self, now: u64) -> Option<u64> {
+    pub(crate) fn fall(&mut self, from: Occupancy, now: u64) -> Option<u64> {
         if !self.on {
             return None;
         }
         self.state = None;
+        self.fallen_from = self.silent.then_some(from);
         self.failures = 0;
         self.changed = true;
         self.look_at = Some(now + limits::REPORT_PAUSE_MS);
@@ -156,7 +163,7 @@ impl Reporter {
 
     /// Somebody was answered that there is less than the Directory may think, and may strike the object out: it is not known any more what it knows.
     pub(crate) fn doubt(&mut self) {
-        self.told = None;
+        (self.told, self.silent, self.fallen_from) = (None, false, None);
         if let Some(sent) = &mut self.sent {
             sent.doubtful = true;
         }
@@ -175,7 +182,7 @@ impl Reporter {
 
     fn send(&mut self, state: Occupancy, now: u64) -> Tell {
         self.last = (self.last + 1).max(now.saturating_mul(1000));
-        self.look_at = None;
+        (self.look_at, self.silent, self.fallen_from) = (None, false, None);
         self.sent = Some(Sent { at: self.last, state, doubtful: false });
         Tell { state, at: self.last, again: !self.changed }
     }

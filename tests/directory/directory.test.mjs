@@ -34,10 +34,16 @@ async function openMany(query, wanted = []) {
 }
 
 async function openStream(path, query, welcome = "welcome") {
-  const stream = await new Stream().open(server, `${path}${path.includes("?") ? "&" : "?"}key=dev-key&${query}`);
+  const stream = await new Stream().open(
+    server,
+    `${path}${path.includes("?") ? "&" : "?"}key=dev-key&${query}`,
+  );
   if (welcome) stream.welcome = JSON.parse((await stream.has(welcome))[0].data);
   return stream;
 }
+
+/** What a connection's id says of where it is: a channel, or a Hub's region and number. */
+const placeOf = ({ connection }) => connection.slice(33);
 
 const closeAll = (listeners) => Promise.all(listeners.map((listener) => listener.close()));
 
@@ -64,24 +70,50 @@ for (const asleep of [false, true]) {
       const listeners = [];
       for (let nth = 1; nth <= 6; nth += 1) {
         listeners.push(await open(channel));
-        await rest();
         await lists(server, channel, { [channel]: nth });
         await rest();
       }
       // One in the room, two in each hub that is full.
-      const places = new Set(listeners.map(({ welcome }) => welcome.connection.slice(33)));
+      const places = new Set(listeners.map(({ welcome }) => placeOf(welcome)));
       assert.ok(places.has(channel) && places.size >= 4, [...places].join(" "));
       const many = await openMany("", [channel, named("crowd-2")]);
+      await lists(server, "crowd", { [channel]: 7, [named("crowd-2")]: 1 });
       await rest();
-      await lists(server, channel, { [channel]: 7, [named("crowd-2")]: 1 });
+      await lists(server, "crowd", { [channel]: 7, [named("crowd-2")]: 1 });
       await rest();
       await closeAll([...listeners.slice(0, 3), many]);
       await rest();
-      await lists(server, channel, { [channel]: 3 });
+      await lists(server, "crowd", { [channel]: 3 });
       await rest();
       await closeAll(listeners.slice(3));
       await rest();
-      await lists(server, channel, {});
+      await lists(server, "crowd", {});
+    });
+
+    test("the directory hears who comes at once, and who has gone after a pause, one row each", async () => {
+      const channel = named("told");
+      const row = async () => (await server.directory()).channels.find(({ name }) => name === channel);
+      const first = await open(channel);
+      const held = await until("the row", row);
+      assert.equal(held.sockets, 1);
+      const follower = await openMany("", [channel]);
+      await rest();
+      await first.close();
+      const second = await open(channel);
+      assert.deepEqual(await row(), held, "a page that is loaded again is no change");
+      await rest();
+      await second.close();
+      await rest();
+      const followed = await until("no sockets", async () => {
+        const found = await row();
+        return found?.sockets === 0 && found;
+      });
+      assert.ok(followed.at > held.at);
+      // The Hub ends following after five seconds. The runtime puts it to sleep after ten, and not before.
+      await follower.close();
+      await until("no row", async () => !(await row()), 20_000);
+      const left = async () => (await server.directory()).hubs.length;
+      await until("no hub", async () => (await left()) === 0, 20_000);
     });
 
     test("pages follow one another, in order of name, within a prefix", async () => {
@@ -92,6 +124,7 @@ for (const asleep of [false, true]) {
       const sorted = [...names].sort();
       await rest();
       await lists(server, "paged-", Object.fromEntries(sorted.map((name) => [name, 1])));
+      await rest();
       const found = [];
       for (let after = ""; ; ) {
         await rest();
@@ -161,23 +194,22 @@ for (const asleep of [false, true]) {
         await openStream(`/events?channels=${names.join(",")}`, of(user)),
       ];
       const raw = await open(names[1], `raw=1&${of(user)}`);
-      const hubs = new Set(mine.map(({ welcome }) => welcome.connection.slice(33)));
-      assert.ok(hubs.size >= 4, [...hubs].join(" "));
-      await rest();
-      // The reports of the last ones may still be on their way.
-      let closed = 0;
-      const all = mine.length + streams.length + 1;
-      await until(
-        () => `${all} closed, there are ${closed}`,
-        async () => {
-          const { status, json, text } = await closeUser(server, user);
-          assert.equal(status, 200, text);
-          assert.equal(json.done, true);
-          closed += json.closed;
-          return closed >= all;
-        },
+      const everybody = [...mine, ...others, ...streams].filter(({ welcome }) => welcome);
+      const places = new Set(
+        everybody.map(({ welcome }) => placeOf(welcome)).filter((place) => place.includes(":")),
       );
-      assert.equal(closed, all);
+      assert.ok(places.size >= 3, [...places].join(" "));
+      await until("every report", async () => {
+        const { channels, hubs } = await server.directory();
+        const held = channels.filter(({ name, sockets }) => names.includes(name) && sockets === 1);
+        return (
+          held.length === 2 && [...places].every((place) => hubs.some(({ name }) => name === `v1:1:${place}`))
+        );
+      });
+      await rest();
+      const { status, json, text } = await closeUser(server, user);
+      assert.equal(status, 200, text);
+      assert.deepEqual(json, { closed: mine.length + streams.length + 1, done: true });
       for (const listener of mine) await wasClosed(listener);
       for (const stream of streams) await streamWasClosed(stream);
       assert.equal((await within("the close", raw.ended)).code, 4403);

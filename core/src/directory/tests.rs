@@ -267,7 +267,7 @@ fn who_does_not_answer_is_called_again_after_longer_and_longer_pauses() {
         let before = desk.now;
         desk.ring();
         pauses.push(desk.now - before);
-        assert_eq!(desk.serve_all(|_| true), [bad.clone()], "the others had answered");
+        assert_eq!(desk.serve_all(|_| true), vec![bad.clone()], "the others had answered");
     }
     let ms = limits::ORDER_RETRY_MS;
     assert_eq!(pauses, [ms, 2 * ms, 4 * ms]);

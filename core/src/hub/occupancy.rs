@@ -19,7 +19,7 @@ impl Hub {
     /// When the last one has gone, the alarm looks again a little later: one row.
     pub(super) fn look_if_deserted(&mut self, out: &mut Vec<Output>) {
         if self.state() == Occupancy::Vacant
-            && let Some(at) = self.reporter.fall(self.now)
+            && let Some(at) = self.reporter.fall(Occupancy::Held, self.now)
         {
             self.wake_at(at, out);
         }

@@ -19,7 +19,7 @@ fn who_comes_is_told_at_once_and_who_goes_after_a_pause() {
     assert_eq!(tell, Tell { state: Held, at: T * 1000, again: false });
     assert_eq!(reporter.told(tell.at, Some(tell.at), T), (None, None));
     assert_eq!((reporter.rise(Held, T + 1), reporter.is_told_held()), (None, true));
-    assert_eq!(reporter.fall(T + 10), Some(T + 10 + REPORT_PAUSE_MS));
+    assert_eq!(reporter.fall(Held, T + 10), Some(T + 10 + REPORT_PAUSE_MS));
     let mut due = Vec::new();
     // The alarm rings for something else.
     assert_eq!(reporter.look(Vacant, T + 20, &mut due), None);
@@ -35,10 +35,25 @@ fn who_comes_is_told_at_once_and_who_goes_after_a_pause() {
 #[test]
 fn a_page_that_is_loaded_again_is_no_change() {
     let mut reporter = knows(Held);
-    let at = reporter.fall(T).unwrap();
+    let at = reporter.fall(Held, T).unwrap();
     assert_eq!(reporter.rise(Held, T + 500), None);
     let mut due = Vec::new();
     assert_eq!((reporter.look(Held, at, &mut due), due.len()), (None, 0));
+    // Neither is it after a sleep: what was told before is repeated, and no more.
+    let mut reporter = Reporter::new(true);
+    let at = reporter.fall(Held, T).unwrap();
+    assert_eq!(reporter.rise(Held, T + 500), None);
+    let tell = reporter.look(Held, at, &mut due).unwrap();
+    assert_eq!((tell.state, tell.again), (Held, true));
+    // But somebody else was told that nobody is there.
+    let mut reporter = Reporter::new(true);
+    reporter.fall(Held, T);
+    reporter.doubt();
+    assert!(reporter.rise(Held, T + 500).is_some_and(|tell| !tell.again));
+    // A socket is more than Hubs that follow.
+    let mut reporter = Reporter::new(true);
+    reporter.fall(Followed, T);
+    assert!(reporter.rise(Held, T + 500).is_some());
 }
 
 #[test]
@@ -58,7 +73,7 @@ fn who_slept_tells_it_again_by_alarm_and_not_by_anything_else() {
 #[test]
 fn one_report_is_on_its_way_and_what_came_meanwhile_goes_next() {
     let mut reporter = knows(Held);
-    let at = reporter.fall(T).unwrap();
+    let at = reporter.fall(Held, T).unwrap();
     let vacant = reporter.look(Vacant, at, &mut Vec::new()).unwrap();
     assert_eq!(reporter.rise(Held, at), None);
     let (held, look_at) = reporter.told(vacant.at, Some(vacant.at), at);
@@ -107,12 +122,12 @@ fn a_clock_that_is_behind_is_set_by_the_answer() {
 fn who_was_answered_nobody_while_a_report_was_on_its_way_tells_it_again() {
     // A listing found nobody, and may strike the row out; then somebody comes.
     let mut reporter = knows(Held);
-    reporter.fall(T);
+    reporter.fall(Held, T);
     reporter.doubt();
     let tell = reporter.rise(Held, T + 100).unwrap();
     assert!(!tell.again);
     // The report had arrived, its answer had not, when a listing found nobody.
-    reporter.fall(T + 200);
+    reporter.fall(Held, T + 200);
     reporter.doubt();
     assert_eq!(reporter.told(tell.at, Some(tell.at), T + 300), (None, None));
     assert_eq!(reporter.rise(Held, T + 400).map(|tell| tell.state), Some(Held));
@@ -121,7 +136,7 @@ fn who_was_answered_nobody_while_a_report_was_on_its_way_tells_it_again() {
 #[test]
 fn without_a_directory_nothing_is_told() {
     let mut reporter = Reporter::new(false);
-    assert_eq!((reporter.rise(Held, T), reporter.fall(T)), (None, None));
+    assert_eq!((reporter.rise(Held, T), reporter.fall(Held, T)), (None, None));
     let mut due = Vec::new();
     assert_eq!((reporter.look(Held, T, &mut due), due.len()), (None, 0));
     assert!(reporter.may_forget() && reporter.is_told_held());

@@ -20,7 +20,11 @@ impl Room {
 
     /// The last socket has left.
     pub(super) fn deserted(&mut self, turn: Turn, out: &mut Vec<Output>) {
-        if let Some(at) = self.reporter.fall(turn.now) {
+        self.fall(Occupancy::Held, turn, out);
+    }
+
+    fn fall(&mut self, from: Occupancy, turn: Turn, out: &mut Vec<Output>) {
+        if let Some(at) = self.reporter.fall(from, turn.now) {
             self.wake_at(at, out);
         }
     }
@@ -28,7 +32,7 @@ impl Room {
     /// The last Hub follows no longer: of interest where there are no sockets either.
     pub(super) fn unfollowed(&mut self, turn: Turn, out: &mut Vec<Output>) {
         if !self.reporter.is_told_held() {
-            self.deserted(turn, out);
+            self.fall(Occupancy::Followed, turn, out);
         }
     }
 

@@ -160,7 +160,8 @@ impl World {
                     }
                 }
                 Output::WakeAt(at) => side.alarm = Some(at),
-                Output::CloseSlow { .. } => {}
+                // There is no Directory here.
+                Output::CloseSlow { .. } | Output::Report { .. } => {}
                 Output::Close { .. } => return Err("nobody is to be closed".into()),
                 call => self.hub_calls(nth, call)?,
             }

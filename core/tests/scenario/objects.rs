@@ -5,6 +5,7 @@ use crate::scenario::values::Payload;
 use dormouse_core::call::{Connect, Outcome, Published, decode_publish, encode_publish, parse_room_name};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{Config, Rule};
+use dormouse_core::connection::in_room;
 use dormouse_core::frame::Frame;
 use dormouse_core::message::NewMessage;
 use dormouse_core::position::Epoch;
@@ -106,8 +107,9 @@ impl Objects {
         connect: Connect,
         client: &str,
     ) -> Result<(), Refusal> {
-        let connection = format!("{:016x}{:016x}", self.random(), self.random());
+        let random = format!("{:016x}{:016x}", self.random(), self.random());
         let home = self.home(config, name);
+        let connection = in_room(&random, &home.channel);
         home.arriving = Some(client.to_owned());
         let sockets = home.sessions().count();
         self.drive(name, Input::Connect { connect, connection, sockets });
@@ -282,6 +284,11 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
             home.sockets.retain(|socket| socket.open);
             let sockets = home.sessions().count();
             queue.push_back(Next::Input(Input::Left { connection: of, sockets }));
+        }
+        Output::Count => queue.push_back(Next::Input(Input::Counted { sockets: home.sessions().count() })),
+        // A Directory that always answers.
+        Output::Report(report) => {
+            queue.push_back(Next::Input(Input::Reported { at: report.at, answer: Some(report.at) }));
         }
         Output::Answer { ticket, outcomes } => {
             home.answers.insert(ticket, outcomes);

@@ -58,8 +58,13 @@ fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], clien
     let config = || edge::configured(apps.as_ref(), "127.0.0.1");
     let now_s = objects.now / 1000;
     match &route {
-        // The page's own files are the runtime's, and no Hub stands on this stage.
-        Route::Page | Route::Connect | Route::Events => Err(edge::not_found()),
+        // The page's own files are the runtime's, and neither a Hub nor a Directory stands on this stage.
+        Route::Page
+        | Route::Connect
+        | Route::Events
+        | Route::Channels
+        | Route::Connection(_)
+        | Route::UserConnections(_) => Err(edge::not_found()),
         Route::Up => config().map(|_| Response::json(200, r#"{"status":"ok"}"#.to_owned())),
         Route::Room(channel) => connect(objects, config()?, channel, head, client),
         Route::Publish | Route::PublishRaw(_) => publish(objects, config()?, &route, head, body),

@@ -120,8 +120,13 @@ impl World {
                     self.gate_or_release(Output::Send { to: to.clone(), frame: frame.clone() })?;
                 }
             }
-            // Nobody follows here.
-            Output::Deliver { .. } | Output::Pump | Output::CloseSlow { .. } | Output::Refuse(_) => {}
+            // Nobody follows here, and there is no Directory.
+            Output::Deliver { .. }
+            | Output::Report(_)
+            | Output::Count
+            | Output::Pump
+            | Output::CloseSlow { .. }
+            | Output::Refuse(_) => {}
             output @ (Output::Send { .. } | Output::Answer { .. } | Output::Close { .. }) => {
                 self.gate_or_release(output)?;
             }
