@@ -134,8 +134,18 @@ impl Reporter {
         Some(self.send(state, now))
     }
 
-    /// What became of a report: the number that the Directory answered, `None` when it did not answer. What is to be told now, and when to look again.
-    pub(crate) fn told(&mut self, at: u64, answer: Option<u64>, now: u64) -> (Option<Tell>, Option<u64>) {
+    /// What became of a report, by its number and what it said: the number that the Directory answered, `None` when it did not answer. What is to be told now, and when to look again.
+    pub(crate) fn told(
+        &mut self,
+        (at, state): (u64, Occupancy),
+        answer: Option<u64>,
+        now: u64,
+    ) -> (Option<Tell>, Option<u64>) {
+        if self.on && self.silent && answer == Some(at) {
+            // It slept meanwhile, and nothing has happened since.
+            (self.told, self.last) = (Some(state), self.last.max(at));
+            return (None, None);
+        }
         let Some(sent) = self.sent.take_if(|sent| sent.at == at) else { return (None, None) };
         // A greater number: the clock here is behind, and this one was ignored.
         self.last = self.last.max(answer.unwrap_or_default());

@@ -59,8 +59,6 @@ pub struct Room {
     armed: Option<u64>,
     /// What the Directory was told.
     reporter: Reporter,
-    /// Whether nothing but the Directory's answer holds it back from being forgotten.
-    forgetting: bool,
 }
 
 impl Room {
@@ -82,7 +80,6 @@ impl Room {
             unlooked_bytes: 0,
             armed,
             reporter,
-            forgetting: false,
         }
     }
 
@@ -108,7 +105,7 @@ impl Room {
             Input::Left { connection, sockets } => self.left(&connection, sockets, turn, store, out),
             Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
             Input::Counted { sockets } => self.occupied(sockets, turn, out),
-            Input::Reported { at, answer } => self.reported(at, answer, turn, store, out),
+            Input::Reported { at, state, answer } => self.reported((at, state), answer, turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
         self.forget_empty();

@@ -111,6 +111,8 @@ pub enum Input {
     Reported {
         /// The report.
         at: u64,
+        /// What it said.
+        state: Occupancy,
         /// [`crate::directory::Reported::at`], or nothing where there was no answer.
         answer: Option<u64>,
     },

@@ -32,8 +32,8 @@ impl Hub {
     }
 
     /// What became of a report.
-    pub(super) fn reported(&mut self, at: u64, answer: Option<u64>, out: &mut Vec<Output>) {
-        let (tell, look_at) = self.reporter.told(at, answer, self.now);
+    pub(super) fn reported(&mut self, report: (u64, Occupancy), answer: Option<u64>, out: &mut Vec<Output>) {
+        let (tell, look_at) = self.reporter.told(report, answer, self.now);
         Self::tell_directory(tell, out);
         if let Some(at) = look_at {
             self.wake_at(at, out);

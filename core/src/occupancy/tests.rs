@@ -8,7 +8,7 @@ const T: u64 = 1_763_760_000_000;
 fn knows(state: Occupancy) -> Reporter {
     let mut reporter = Reporter::new(true);
     let tell = reporter.look(state, T - 60_000, &mut Vec::new()).unwrap();
-    assert_eq!(reporter.told(tell.at, Some(tell.at), T - 60_000), (None, None));
+    assert_eq!(reporter.told((tell.at, tell.state), Some(tell.at), T - 60_000), (None, None));
     reporter
 }
 
@@ -17,7 +17,7 @@ fn who_comes_is_told_at_once_and_who_goes_after_a_pause() {
     let mut reporter = Reporter::new(true);
     let tell = reporter.rise(Held, T).unwrap();
     assert_eq!(tell, Tell { state: Held, at: T * 1000, again: false });
-    assert_eq!(reporter.told(tell.at, Some(tell.at), T), (None, None));
+    assert_eq!(reporter.told((tell.at, tell.state), Some(tell.at), T), (None, None));
     assert_eq!((reporter.rise(Held, T + 1), reporter.is_told_held()), (None, true));
     assert_eq!(reporter.fall(Held, T + 10), Some(T + 10 + REPORT_PAUSE_MS));
     let mut due = Vec::new();
@@ -28,7 +28,7 @@ fn who_comes_is_told_at_once_and_who_goes_after_a_pause() {
     let tell = reporter.look(Vacant, T + 10 + REPORT_PAUSE_MS, &mut due).unwrap();
     assert_eq!((tell.state, tell.again), (Vacant, false));
     assert!(!reporter.may_forget());
-    assert_eq!(reporter.told(tell.at, Some(tell.at), T + 4000), (None, None));
+    assert_eq!(reporter.told((tell.at, tell.state), Some(tell.at), T + 4000), (None, None));
     assert!(reporter.may_forget());
 }
 
@@ -65,7 +65,7 @@ fn who_slept_tells_it_again_by_alarm_and_not_by_anything_else() {
     assert_eq!(reporter.look(Held, T, &mut Vec::new()), None);
     // Less than that is told by alarm, more at once.
     let tell = reporter.look(Followed, T, &mut Vec::new()).unwrap();
-    reporter.told(tell.at, Some(tell.at), T);
+    reporter.told((tell.at, tell.state), Some(tell.at), T);
     assert_eq!(reporter.rise(Followed, T), None);
     assert_eq!(reporter.rise(Held, T).map(|tell| tell.state), Some(Held));
 }
@@ -76,14 +76,14 @@ fn one_report_is_on_its_way_and_what_came_meanwhile_goes_next() {
     let at = reporter.fall(Held, T).unwrap();
     let vacant = reporter.look(Vacant, at, &mut Vec::new()).unwrap();
     assert_eq!(reporter.rise(Held, at), None);
-    let (held, look_at) = reporter.told(vacant.at, Some(vacant.at), at);
+    let (held, look_at) = reporter.told((vacant.at, vacant.state), Some(vacant.at), at);
     let held = held.unwrap();
     assert_eq!((held.state, held.again, look_at), (Held, false, None));
     // The clock stands still, and the numbers do not.
     assert!(held.at > vacant.at);
     // An answer that comes twice says nothing.
-    assert_eq!(reporter.told(vacant.at, Some(vacant.at), at), (None, None));
-    assert_eq!(reporter.told(held.at, Some(held.at), at), (None, None));
+    assert_eq!(reporter.told((vacant.at, vacant.state), Some(vacant.at), at), (None, None));
+    assert_eq!(reporter.told((held.at, held.state), Some(held.at), at), (None, None));
     assert!(reporter.is_told_held());
 }
 
@@ -93,7 +93,7 @@ fn what_fails_is_tried_again_after_longer_and_longer_pauses_and_not_for_ever() {
     let mut now = T;
     let mut tell = reporter.rise(Held, now).unwrap();
     let mut pauses = Vec::new();
-    while let (None, Some(at)) = reporter.told(tell.at, None, now) {
+    while let (None, Some(at)) = reporter.told((tell.at, tell.state), None, now) {
         pauses.push(at - now);
         now = at;
         tell = reporter.look(Held, now, &mut Vec::new()).unwrap();
@@ -112,7 +112,7 @@ fn what_fails_is_tried_again_after_longer_and_longer_pauses_and_not_for_ever() {
 fn a_clock_that_is_behind_is_set_by_the_answer() {
     let mut reporter = Reporter::new(true);
     let tell = reporter.rise(Held, T).unwrap();
-    let (none, look_at) = reporter.told(tell.at, Some(tell.at + 5_000_000), T);
+    let (none, look_at) = reporter.told((tell.at, tell.state), Some(tell.at + 5_000_000), T);
     assert_eq!((none, look_at), (None, Some(T + REPORT_RETRY_MS)));
     let again = reporter.look(Held, T + REPORT_RETRY_MS, &mut Vec::new()).unwrap();
     assert!(again.at > tell.at + 5_000_000);
@@ -129,7 +129,7 @@ fn who_was_answered_nobody_while_a_report_was_on_its_way_tells_it_again() {
     // The report had arrived, its answer had not, when a listing found nobody.
     reporter.fall(Held, T + 200);
     reporter.doubt();
-    assert_eq!(reporter.told(tell.at, Some(tell.at), T + 300), (None, None));
+    assert_eq!(reporter.told((tell.at, tell.state), Some(tell.at), T + 300), (None, None));
     assert_eq!(reporter.rise(Held, T + 400).map(|tell| tell.state), Some(Held));
 }
 

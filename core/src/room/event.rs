@@ -5,6 +5,7 @@ use crate::directory::Report;
 use crate::frame::Frame;
 use crate::link::Receipt;
 use crate::message::{Message, NewMessage};
+use crate::occupancy::Occupancy;
 use crate::position::Position;
 use crate::refusal::Refusal;
 use crate::session::Session;
@@ -83,6 +84,8 @@ pub enum Input {
     Reported {
         /// The report.
         at: u64,
+        /// What it said.
+        state: Occupancy,
         /// [`crate::directory::Reported::at`], or nothing where there was no answer.
         answer: Option<u64>,
     },

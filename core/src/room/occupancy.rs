@@ -56,8 +56,7 @@ impl Room {
     /// Forgets everything, unless the Directory has to hear first that nobody is here: then with its answer, or with the alarm at the time that is returned. Where
     /// nothing is `stored`, there is nothing to set an alarm for.
     pub(super) fn forget(&mut self, stored: bool, turn: Turn, out: &mut Vec<Output>) -> Option<u64> {
-        self.forgetting = !self.reporter.may_forget();
-        if self.forgetting {
+        if !self.reporter.may_forget() {
             return stored.then_some(turn.now + limits::REPORT_RETRY_MAX_MS);
         }
         self.log = None;
@@ -69,18 +68,19 @@ impl Room {
     /// What became of a report.
     pub(super) fn reported<S: Store>(
         &mut self,
-        at: u64,
+        report: (u64, Occupancy),
         answer: Option<u64>,
         turn: Turn,
         store: &mut S,
         out: &mut Vec<Output>,
     ) {
-        let (tell, look_at) = self.reporter.told(at, answer, turn.now);
+        let (tell, look_at) = self.reporter.told(report, answer, turn.now);
         self.tell_directory(tell, out);
         if let Some(at) = look_at {
             self.wake_at(at, out);
         }
-        if self.forgetting && self.reporter.may_forget() {
+        // Nobody is here, and the Directory has heard it: that may be all that held it back.
+        if report.1 == Occupancy::Vacant && self.reporter.may_forget() {
             let kept = self.log(turn, store).map(|log| log.forgettable_at());
             let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
             if spent && !self.flushing && !self.is_followed(store) {

@@ -288,7 +288,11 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
         Output::Count => queue.push_back(Next::Input(Input::Counted { sockets: home.sessions().count() })),
         // A Directory that always answers.
         Output::Report(report) => {
-            queue.push_back(Next::Input(Input::Reported { at: report.at, answer: Some(report.at) }));
+            queue.push_back(Next::Input(Input::Reported {
+                at: report.at,
+                state: report.state,
+                answer: Some(report.at),
+            }));
         }
         Output::Answer { ticket, outcomes } => {
             home.answers.insert(ticket, outcomes);

@@ -63,7 +63,7 @@ impl Hall {
                 Ok(directory) => directory.report(&report).await.ok(),
                 Err(_) => None,
             };
-            hall.drive(Input::Reported { at, answer: answer.map(|reported| reported.at) });
+            hall.drive(Input::Reported { at, state, answer: answer.map(|reported| reported.at) });
         });
     }
 }

@@ -67,7 +67,11 @@ impl Home {
                 Ok(directory) => directory.report(&report).await.ok(),
                 Err(_) => None,
             };
-            home.drive(Input::Reported { at: report.at, answer: answer.map(|reported| reported.at) });
+            home.drive(Input::Reported {
+                at: report.at,
+                state: report.state,
+                answer: answer.map(|reported| reported.at),
+            });
         });
     }
 }

@@ -60,7 +60,7 @@ impl World {
         while !self.reports.is_empty() {
             let (state, at, again) = self.reports.remove(0);
             told.push((state, again));
-            self.handle(Input::Reported { at, answer: Some(at) });
+            self.handle(Input::Reported { at, state, answer: Some(at) });
         }
         told
     }

@@ -112,7 +112,7 @@ impl World {
             let report = self.reports.remove(0);
             assert_eq!(report.of, Holder::Channel(ChannelName::parse("lobby").unwrap()));
             told.push(report.state);
-            self.handle(Input::Reported { at: report.at, answer: Some(report.at) });
+            self.handle(Input::Reported { at: report.at, state: report.state, answer: Some(report.at) });
         }
         told
     }
@@ -205,6 +205,8 @@ fn a_room_is_forgotten_after_the_directory_has_heard_that_nobody_is_there() {
     world.now += limits::ID_WINDOW_MS + 60_000;
     world.rings();
     assert!(!world.forgotten && world.alarm.is_some(), "it does not know what the directory knows");
+    // It sleeps again before the answer comes.
+    world.sleeps();
     assert_eq!(world.told(), [Vacant]);
     assert!(world.forgotten);
 }
@@ -217,7 +219,7 @@ fn a_room_is_forgotten_in_the_end_if_the_directory_never_answers() {
     let mut rings = 0;
     while !world.forgotten && rings < 100 {
         for report in core::mem::take(&mut world.reports) {
-            world.handle(Input::Reported { at: report.at, answer: None });
+            world.handle(Input::Reported { at: report.at, state: report.state, answer: None });
         }
         if world.alarm.is_none() {
             break;
