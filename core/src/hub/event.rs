@@ -55,7 +55,7 @@ pub enum Input {
     Connect {
         /// Who, and what it wants.
         connect: HubConnect,
-        /// A new random id for it.
+        /// A new id for it ([`crate::connection`]).
         connection: String,
     },
     /// A socket sent a frame.

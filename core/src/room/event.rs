@@ -28,7 +28,7 @@ pub enum Input {
     Connect {
         /// Who, and where it begins.
         connect: Connect,
-        /// A new random id for it.
+        /// A new id for it ([`crate::connection`]).
         connection: String,
         /// Sockets that the object holds already.
         sockets: usize,
