@@ -144,7 +144,7 @@ impl Hub {
                 self.calls.ended();
                 self.published(&channel, &result, out);
             }
-            Input::Reported { at, state, answer } => self.reported((at, state), answer, out),
+            Input::Registered { at, state, answer } => self.registered((at, state), answer, out),
             Input::Alarm => self.alarm(turn, out),
         }
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {

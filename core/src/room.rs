@@ -105,7 +105,7 @@ impl Room {
             Input::Left { connection, sockets } => self.left(&connection, sockets, turn, store, out),
             Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
             Input::Counted { sockets } => self.occupied(sockets, turn, out),
-            Input::Reported { at, state, answer } => self.reported((at, state), answer, turn, store, out),
+            Input::Registered { at, state, answer } => self.registered((at, state), answer, turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
         self.forget_empty();

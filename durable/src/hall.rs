@@ -160,7 +160,7 @@ impl Hall {
                 let result = async { hall.room(&channel)?.publish(&messages).await }.await;
                 hall.drive(Input::Published { channel, result });
             }),
-            Output::Report { state, at, again } => self.report(state, at, again),
+            Output::Register { state, at, again } => self.register(state, at, again),
             Output::WakeAt(at) => self.alarm.set(at),
         }
     }

@@ -176,7 +176,7 @@ impl Home {
             }
             Output::Deliver { hub, ticket, delivery } => self.deliver(hub, ticket, delivery),
             Output::Count => self.drive(Input::Counted { sockets: self.open() }),
-            Output::Report(report) => self.report(report),
+            Output::Register(report) => self.register(report),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),

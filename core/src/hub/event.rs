@@ -107,8 +107,8 @@ pub enum Input {
         /// An outcome for each message, or why there is none.
         result: Result<Vec<Outcome>, Refusal>,
     },
-    /// What became of [`Output::Report`].
-    Reported {
+    /// What became of [`Output::Register`].
+    Registered {
         /// The report.
         at: u64,
         /// What it said.
@@ -195,8 +195,8 @@ pub enum Output {
         /// The messages, in order.
         messages: Vec<NewMessage>,
     },
-    /// Tell the Directory: one request, and [`Input::Reported`].
-    Report {
+    /// Tell the Directory: one request, and [`Input::Registered`].
+    Register {
         /// What the Hub has.
         state: Occupancy,
         /// [`crate::directory::Report::at`].

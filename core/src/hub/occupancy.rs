@@ -32,7 +32,7 @@ impl Hub {
     }
 
     /// What became of a report.
-    pub(super) fn reported(&mut self, report: (u64, Occupancy), answer: Option<u64>, out: &mut Vec<Output>) {
+    pub(super) fn registered(&mut self, report: (u64, Occupancy), answer: Option<u64>, out: &mut Vec<Output>) {
         let (tell, look_at) = self.reporter.told(report, answer, self.now);
         Self::tell_directory(tell, out);
         if let Some(at) = look_at {
@@ -51,7 +51,7 @@ impl Hub {
 
     fn tell_directory(tell: Option<Tell>, out: &mut Vec<Output>) {
         if let Some(Tell { state, at, again }) = tell {
-            out.push(Output::Report { state, at, again });
+            out.push(Output::Register { state, at, again });
         }
     }
 }

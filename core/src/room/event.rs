@@ -80,8 +80,8 @@ pub enum Input {
         /// Sockets that the object holds.
         sockets: usize,
     },
-    /// What became of [`Output::Report`].
-    Reported {
+    /// What became of [`Output::Register`].
+    Registered {
         /// The report.
         at: u64,
         /// What it said.
@@ -164,8 +164,8 @@ pub enum Output {
     Flush,
     /// Give [`Input::Counted`]: nobody else knows how many sockets there are.
     Count,
-    /// Tell the Directory: one request, and [`Input::Reported`].
-    Report(Report),
+    /// Tell the Directory: one request, and [`Input::Registered`].
+    Register(Report),
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),
     /// Delete all storage, the alarm too.

@@ -66,7 +66,7 @@ impl Room {
     }
 
     /// What became of a report.
-    pub(super) fn reported<S: Store>(
+    pub(super) fn registered<S: Store>(
         &mut self,
         report: (u64, Occupancy),
         answer: Option<u64>,
@@ -108,7 +108,7 @@ impl Room {
     fn tell_directory(&mut self, tell: Option<Tell>, out: &mut Vec<Output>) {
         let Some(Tell { state, at, again }) = tell else { return };
         let of = Holder::Channel(self.channel.clone());
-        out.push(Output::Report(Report { version: VERSION, of, state, at, again }));
+        out.push(Output::Register(Report { version: VERSION, of, state, at, again }));
     }
 }
 

@@ -161,7 +161,7 @@ impl World {
                 }
                 Output::WakeAt(at) => side.alarm = Some(at),
                 // There is no Directory here.
-                Output::CloseSlow { .. } | Output::Report { .. } => {}
+                Output::CloseSlow { .. } | Output::Register { .. } => {}
                 Output::Close { .. } => return Err("nobody is to be closed".into()),
                 call => self.hub_calls(nth, call)?,
             }

@@ -287,8 +287,8 @@ fn perform(home: &mut Home, output: Output, delivered: &mut Vec<(String, Item)>,
         }
         Output::Count => queue.push_back(Next::Input(Input::Counted { sockets: home.sessions().count() })),
         // A Directory that always answers.
-        Output::Report(report) => {
-            queue.push_back(Next::Input(Input::Reported {
+        Output::Register(report) => {
+            queue.push_back(Next::Input(Input::Registered {
                 at: report.at,
                 state: report.state,
                 answer: Some(report.at),

@@ -122,7 +122,7 @@ impl World {
             }
             // Nobody follows here, and there is no Directory.
             Output::Deliver { .. }
-            | Output::Report(_)
+            | Output::Register(_)
             | Output::Count
             | Output::Pump
             | Output::CloseSlow { .. }

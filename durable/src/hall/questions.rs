@@ -56,14 +56,14 @@ impl Hall {
     }
 
     /// One request to the Directory, which nothing waits for.
-    pub(super) fn report(self: &Rc<Self>, state: Occupancy, at: u64, again: bool) {
+    pub(super) fn register(self: &Rc<Self>, state: Occupancy, at: u64, again: bool) {
         let report = Report { version: VERSION, of: Holder::Hub(self.name.clone()), state, at, again };
         self.spawn(async move |hall| {
             let answer = match DirectoryStub::new(&hall.env, &hall.app) {
                 Ok(directory) => directory.report(&report).await.ok(),
                 Err(_) => None,
             };
-            hall.drive(Input::Reported { at, state, answer: answer.map(|reported| reported.at) });
+            hall.drive(Input::Registered { at, state, answer: answer.map(|reported| reported.at) });
         });
     }
 }

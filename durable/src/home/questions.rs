@@ -60,14 +60,14 @@ impl Home {
     }
 
     /// One request to the Directory, which nothing waits for.
-    pub(super) fn report(self: &Rc<Self>, report: Report) {
+    pub(super) fn register(self: &Rc<Self>, report: Report) {
         let home = self.clone();
         spawn_local(async move {
             let answer = match DirectoryStub::new(&home.env, &home.app) {
                 Ok(directory) => directory.report(&report).await.ok(),
                 Err(_) => None,
             };
-            home.drive(Input::Reported {
+            home.drive(Input::Registered {
                 at: report.at,
                 state: report.state,
                 answer: answer.map(|reported| reported.at),

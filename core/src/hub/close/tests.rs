@@ -34,7 +34,7 @@ impl World {
         for output in &out {
             match output {
                 Output::Accept { slot, .. } => self.slots.push(*slot),
-                Output::Report { state, at, again } => self.reports.push((*state, *at, *again)),
+                Output::Register { state, at, again } => self.reports.push((*state, *at, *again)),
                 Output::WakeAt(at) => self.alarm = Some(*at),
                 _ => {}
             }
@@ -60,7 +60,7 @@ impl World {
         while !self.reports.is_empty() {
             let (state, at, again) = self.reports.remove(0);
             told.push((state, again));
-            self.handle(Input::Reported { at, state, answer: Some(at) });
+            self.handle(Input::Registered { at, state, answer: Some(at) });
         }
         told
     }

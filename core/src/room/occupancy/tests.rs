@@ -46,7 +46,7 @@ impl World {
         for output in out {
             match output {
                 Output::Accept(session) => self.sessions.push(session),
-                Output::Report(report) => self.reports.push(report),
+                Output::Register(report) => self.reports.push(report),
                 Output::WakeAt(at) => self.alarm = Some(at),
                 Output::Close { of, code, .. } => self.closed.push((of, code)),
                 Output::Forget => (self.forgotten, self.alarm) = (true, None),
@@ -112,7 +112,7 @@ impl World {
             let report = self.reports.remove(0);
             assert_eq!(report.of, Holder::Channel(ChannelName::parse("lobby").unwrap()));
             told.push(report.state);
-            self.handle(Input::Reported { at: report.at, state: report.state, answer: Some(report.at) });
+            self.handle(Input::Registered { at: report.at, state: report.state, answer: Some(report.at) });
         }
         told
     }
@@ -219,7 +219,7 @@ fn a_room_is_forgotten_in_the_end_if_the_directory_never_answers() {
     let mut rings = 0;
     while !world.forgotten && rings < 100 {
         for report in core::mem::take(&mut world.reports) {
-            world.handle(Input::Reported { at: report.at, state: report.state, answer: None });
+            world.handle(Input::Registered { at: report.at, state: report.state, answer: None });
         }
         if world.alarm.is_none() {
             break;
