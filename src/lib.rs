@@ -3,13 +3,14 @@
 
 mod answer;
 mod bridge;
+mod channels;
 mod connect;
 mod hubs;
 mod page;
 mod publish;
 
 /// The object classes that `wrangler.toml` names; they have to be exported by this crate.
-pub use dormouse_durable::{Hub, Room};
+pub use dormouse_durable::{Directory, Hub, Room};
 
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::Config;
@@ -58,6 +59,9 @@ async fn serve(
         Route::Room(channel) => connect::connect(request, env, config()?, channel, head).await,
         Route::Connect | Route::Events => connect::connect_many(request, env, config()?, &route, head).await,
         Route::Publish | Route::PublishRaw(_) => publish::publish(request, env, config()?, &route, head).await,
+        Route::Channels => channels::list(env, config()?, head).await,
+        Route::Connection(id) => channels::close_one(env, config()?, id, head).await,
+        Route::UserConnections(user) => channels::close_user(env, config()?, user, head).await,
         Route::Messages(channel) => messages(env, config()?, channel, head).await,
         Route::Members(channel) => members(env, config()?, channel, head).await,
     }

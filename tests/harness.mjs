@@ -26,7 +26,7 @@ export const objectName = (channel, app = "1") => `v1:${app}:${channel}`;
 /** The name of a Hub's object. Where there is no platform that knows better, wrangler takes every client to be in Austin. */
 export const hubName = (nth = 0, { app = "1", region = "enam" } = {}) => `v1:${app}:${region}:${nth}`;
 
-const classes = ["Room", "Hub"];
+const classes = ["Room", "Hub", "Directory"];
 
 const isAsleep = (error) => /not currently running/.test(error?.message);
 
@@ -65,6 +65,7 @@ function databaseFile(folder, id) {
   return found && join(folder, found);
 }
 
+/** The rows of a table; none if there is no such table. */
 async function readTable(file, table, order) {
   // Here, and not above: it warns of itself.
   const { DatabaseSync } = await import("node:sqlite");
@@ -89,11 +90,12 @@ async function readTable(file, table, order) {
  *   keeps its sockets, whatever `webSockets` says;
  * - `evictHub(name, { webSockets })`: the same for a Hub, by the name of its object;
  * - `evictAll({ webSockets })`: the same for all objects; resolves to how many had been awake;
- * - `objects()`: the ids of all objects, rooms and Hubs, that have ever been constructed;
+ * - `objects()`: the ids of all objects, Directories too, that have ever been constructed;
  * - `hubs()`: those of them that are Hubs;
  * - `storage(channel, { app })`: the rows of the object's log as they are on the disk, oldest first; none if there is
  *   no such object;
  * - `followers(channel, { app })`: the same for the Hubs that follow it;
+ * - `directory({ app })`: the rows of the app's Directory as they are on the disk: `{ channels, hubs }`, each by name;
  * - `logs()`: what the Worker and the objects have written to the console, as `{ timestamp, level, message }`;
  * - `stop()`: ends it and removes everything it has stored.
  */
@@ -140,6 +142,13 @@ export async function start({ apps = developmentApps, entry } = {}) {
     hubs: async () => (await objectsOf("Hub")).map(({ id }) => id),
     storage: (channel, { app } = {}) => stored(channel, app, "log", "first"),
     followers: (channel, { app } = {}) => stored(channel, app, "followers", "hub"),
+    async directory({ app = "1" } = {}) {
+      const { DIRECTORY } = await worker.getEnv();
+      const file = databaseFile(folder, DIRECTORY.idFromName(`v1:${app}`).toString());
+      const read = async (table) =>
+        file ? (await readTable(file, table, "name")).map((row) => ({ ...row })) : [];
+      return { channels: await read("channels"), hubs: await read("hubs") };
+    },
     logs: () => harness.getLogs(),
     async stop() {
       await harness.close();

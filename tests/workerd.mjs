@@ -236,7 +236,7 @@ export function start({ folder, apps, port }) {
     folder,
     port,
     modules,
-    namespaces: { ROOM: "Room", HUB: "Hub" },
+    namespaces: { ROOM: "Room", HUB: "Hub", DIRECTORY: "Directory" },
     texts: { APPS: typeof apps === "string" ? apps : JSON.stringify(apps) },
     write: (home) => {
       for (const name of modules) cpSync(at(name), join(home, name));

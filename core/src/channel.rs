@@ -38,6 +38,12 @@ impl ChannelName {
         })
     }
 
+    /// Whether a channel's name can begin so: nothing, a name, or the beginning of a user's.
+    #[must_use]
+    pub fn can_begin(with: &str) -> bool {
+        USER_PREFIX.starts_with(with) || Self::parse(with).is_ok()
+    }
+
     /// The user whose channel it is: nobody else may join it, and no client may publish into it.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
@@ -86,6 +92,18 @@ impl fmt::Display for ChannelName {
 #[cfg(test)]
 mod tests {
     use super::ChannelName;
+
+    #[test]
+    fn every_beginning_of_a_name_is_one() {
+        for name in ["private-x=@,.;_-A9", "#server-to-user-7"] {
+            for end in 0..=name.len() {
+                assert!(ChannelName::can_begin(&name[..end]), "{}", &name[..end]);
+            }
+        }
+        for with in [" ", "a b", "a:", "#x", "a#", "ä", "%", &"x".repeat(165)] {
+            assert!(!ChannelName::can_begin(with), "{with}");
+        }
+    }
 
     #[test]
     fn keeps_to_the_alphabet_and_the_length() {

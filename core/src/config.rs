@@ -29,6 +29,9 @@ pub struct App {
     /// Sockets that one Hub holds; the next ones go to another.
     #[serde(default = "hub_connections")]
     pub hub_connections: usize,
+    /// Whether there is a list of its channels and of the objects that hold its sockets.
+    #[serde(default = "yes")]
+    pub directory: bool,
     /// Rules by prefix of the channel's name; the longest prefix wins.
     #[serde(default)]
     pub channels: Vec<Rule>,
@@ -36,6 +39,10 @@ pub struct App {
 
 fn hub_connections() -> usize {
     limits::HUB_SOCKETS_DEFAULT
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What holds for the channels whose names begin with `prefix`.
@@ -54,6 +61,9 @@ pub struct Rule {
     pub connections: usize,
     /// What is kept.
     pub history: History,
+    /// The app's: whether the Directory is told who is there.
+    #[serde(skip)]
+    pub directory: bool,
 }
 
 /// How much of a channel is kept, and how long.
@@ -75,6 +85,7 @@ impl Default for Rule {
             client_rate: limits::CLIENT_RATE_DEFAULT,
             connections: limits::ROOM_SOCKETS_DEFAULT,
             history: History::default(),
+            directory: false,
         }
     }
 }
@@ -147,7 +158,8 @@ impl App {
     #[must_use]
     pub fn rule(&self, channel: &ChannelName) -> Rule {
         let matching = self.channels.iter().filter(|rule| channel.as_str().starts_with(&rule.prefix));
-        matching.max_by_key(|rule| rule.prefix.len()).cloned().unwrap_or_default()
+        let rule = matching.max_by_key(|rule| rule.prefix.len()).cloned().unwrap_or_default();
+        Rule { directory: self.directory, ..rule }
     }
 
     fn check(&self, at: &str) -> Result<(), ConfigError> {

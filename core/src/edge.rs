@@ -1,5 +1,6 @@
 //! The door: what the Worker does with a request. Everything is refused here, before an object is touched.
 
+mod channels;
 mod connect;
 mod hubs;
 mod many;
@@ -7,15 +8,17 @@ mod members;
 mod publish;
 mod region;
 
+pub use channels::{Listing, Tally, listing, operator, user_id};
 pub use connect::{Admission, admit};
 pub use hubs::{Hubs, Search, Try};
 pub use many::{ManyAdmission, admit_many};
 pub use members::{MembersAdmission, admit_members};
 pub use publish::{Item, Order, Reply, Target, order};
-pub use region::region;
+pub use region::{REGIONS, region};
 
 use crate::channel::ChannelName;
 use crate::config::Config;
+use crate::connection::ConnectionId;
 use crate::credentials::{Publisher, identify};
 use crate::head::Head;
 use crate::limits;
@@ -41,6 +44,12 @@ pub enum Route {
     Publish,
     /// `POST /publish/{channel}`.
     PublishRaw(ChannelName),
+    /// `GET /channels`: those that have connections.
+    Channels,
+    /// `DELETE /connections/{id}`.
+    Connection(ConnectionId),
+    /// `DELETE /users/{id}/connections`.
+    UserConnections(String),
     /// `GET /channels/{channel}/messages`.
     Messages(ChannelName),
     /// `GET /channels/{channel}/members`.
@@ -57,10 +66,13 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
         [Some("users"), Some(id), None, _] => {
             (Route::Room(ChannelName::of_user(&percent_decode_str(id).decode_utf8_lossy())?), "GET")
         }
+        [Some("users"), Some(id), Some("connections"), None] => (Route::UserConnections(user_id(id)?), "DELETE"),
+        [Some("connections"), Some(id), None, _] => (Route::Connection(connection(id)?), "DELETE"),
         [Some("connect"), None, ..] => (Route::Connect, "GET"),
         [Some("events"), None, ..] => (Route::Events, "GET"),
         [Some("publish"), None, ..] => (Route::Publish, "POST"),
         [Some("publish"), Some(channel), None, _] => (Route::PublishRaw(decode(channel)?), "POST"),
+        [Some("channels"), None, ..] => (Route::Channels, "GET"),
         [Some("channels"), Some(channel), Some("messages"), None] => (Route::Messages(decode(channel)?), "GET"),
         [Some("channels"), Some(channel), Some("members"), None] => (Route::Members(decode(channel)?), "GET"),
         [Some(""), None, ..] => (Route::Page, "GET"),
@@ -69,7 +81,7 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
     };
     // A HEAD is answered as a GET without its body; a connection has nothing but a body that never ends.
     let method = match (head.method, &route) {
-        ("HEAD", Route::Page | Route::Up | Route::Messages(_) | Route::Members(_)) => "GET",
+        ("HEAD", Route::Page | Route::Up | Route::Channels | Route::Messages(_) | Route::Members(_)) => "GET",
         (method, _) => method,
     };
     if method != allow {
@@ -129,6 +141,10 @@ fn position(text: &str) -> Result<Position, Refusal> {
     Position::parse(text).ok_or_else(|| Refusal::new(Code::InvalidPosition, "a position looks like 9f2c41d07ab3:42"))
 }
 
+fn connection(segment: &str) -> Result<ConnectionId, Refusal> {
+    ConnectionId::parse(&percent_decode_str(segment).decode_utf8_lossy())
+}
+
 fn decode(segment: &str) -> Result<ChannelName, Refusal> {
     ChannelName::parse(&percent_decode_str(segment).decode_utf8_lossy())
 }
@@ -152,6 +168,16 @@ mod tests {
         assert!(matches!(to("GET", "/channels/a/messages"), Ok(Route::Messages(_))));
         assert!(matches!(to("HEAD", "/channels/presence-a/members"), Ok(Route::Members(_))));
         assert_eq!((to("GET", "/connect"), to("GET", "/events")), (Ok(Route::Connect), Ok(Route::Events)));
+        assert_eq!((to("GET", "/channels"), to("HEAD", "/channels")), (Ok(Route::Channels), Ok(Route::Channels)));
+        assert_eq!(to("DELETE", "/users/a%2F%C3%A4/connections"), Ok(Route::UserConnections("a/ä".into())));
+        let id = "0123456789abcdef0123456789abcdef%3Aweur:7";
+        assert!(matches!(to("DELETE", &format!("/connections/{id}")), Ok(Route::Connection(_))));
+        for id in ["", "a", "%", "0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef:%ff"] {
+            assert_eq!(to("DELETE", &format!("/connections/{id}")), Err(Code::InvalidField), "{id}");
+        }
+        for id in ["", "%ff", &"u".repeat(129)] {
+            assert_eq!(to("DELETE", &format!("/users/{id}/connections")), Err(Code::InvalidField), "{id}");
+        }
         assert_eq!(to("POST", "/publish"), Ok(Route::Publish));
         assert!(matches!(to("POST", "/publish/a"), Ok(Route::PublishRaw(_))));
         for path in [
@@ -164,6 +190,11 @@ mod tests {
             "/events/",
             "/up/x",
             "/channels/a",
+            "/channels/",
+            "/connections",
+            "/connections/a/b",
+            "/users/a/b",
+            "/users/a/connections/b",
             "/channels/a/messages/b",
             "/ROOMS/a",
         ] {
@@ -188,6 +219,10 @@ mod tests {
             ("GET", "/publish"),
             ("PUT", "/publish/a"),
             ("DELETE", "/channels/a/messages"),
+            ("DELETE", "/channels"),
+            ("GET", "/users/a/connections"),
+            ("POST", "/users/a/connections"),
+            ("GET", "/connections/0123456789abcdef0123456789abcdef:a"),
         ] {
             assert_eq!(to(method, path), Err(Code::MethodNotAllowed), "{path}");
         }

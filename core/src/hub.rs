@@ -6,8 +6,10 @@
 mod calls;
 mod catch_up;
 mod channel;
+mod close;
 mod deliver;
 mod event;
+mod occupancy;
 mod presence;
 mod publish;
 mod relay;
@@ -23,6 +25,7 @@ use crate::config::App;
 use crate::frame::Frame;
 use crate::frame::many::{Ask, Tell};
 use crate::limits;
+use crate::occupancy::Reporter;
 use crate::rate::Buckets;
 use crate::refusal::{Code, Refusal};
 use crate::room::Turn;
@@ -62,6 +65,8 @@ pub struct Hub {
     /// When it is, and the last of its decisions to follow or not.
     now: u64,
     decided: u64,
+    /// What the Directory was told.
+    reporter: Reporter,
 }
 
 impl Hub {
@@ -69,6 +74,7 @@ impl Hub {
     #[must_use]
     pub fn wake(app: App) -> Self {
         Self {
+            reporter: Reporter::new(app.directory),
             app,
             sessions: Vec::new(),
             free: Vec::new(),
@@ -145,7 +151,10 @@ impl Hub {
             Input::Connect { connect, connection } => self.connect(connect, connection, turn, out),
             Input::Frame { slot, frame } => self.hear(slot, frame, turn, out),
             Input::FrameTooLong { slot } => self.dismiss_too_large(slot, limits::FRAME_BYTES_MAX, out),
-            Input::Left { slot } => self.left(slot, out),
+            Input::Left { slot } => {
+                self.left(slot, out);
+                self.look_if_deserted(out);
+            }
             Input::Deliver { ticket, delivery } => {
                 let receipt = self.deliver(&delivery, out);
                 out.push(Output::Receipt { ticket, receipt });
@@ -168,6 +177,7 @@ impl Hub {
                 self.calls.ended();
                 self.reported(&channel, at, result, out);
             }
+            Input::Registered { at, state, answer } => self.registered((at, state), answer, out),
             Input::Alarm { kept } => self.alarm(kept, turn, out),
         }
         self.report_all(out);
@@ -220,6 +230,7 @@ impl Hub {
         }
         if open == 0 {
             (self.reviewed, self.reviewer) = (Some(turn.now), Some(slot));
+            self.occupied(out);
             self.wake_at(turn.now + limits::HUB_REVIEW_MS, out);
         }
     }
@@ -268,6 +279,7 @@ impl Hub {
         due.extend(self.drop_deserted(turn, out));
         due.extend(self.look_after_members(kept));
         due.extend(self.review(out));
+        self.look_around(&mut due, out);
         if let Some(at) = due.into_iter().min() {
             // Whatever the reason, an object is woken once a second at most.
             self.wake_at(at.max(turn.now + 1000), out);

@@ -6,8 +6,11 @@ pub const CHANNEL_NAME_MAX: usize = 164;
 pub const EVENT_NAME_MAX: usize = 200;
 /// Length of a message id (idempotency key) in bytes: room for two UUIDs and a prefix. Past it: 400 `invalid_field`.
 pub const MESSAGE_ID_MAX: usize = 128;
-/// Length of a connection id in bytes, as far as one is given in `except`. Past it: 400 `invalid_field`.
-pub const CONNECTION_ID_MAX: usize = 64;
+/// Random hexadecimal digits of a connection id: 128 bits, which nobody guesses.
+pub const CONNECTION_RANDOM: usize = 32;
+/// Length of a connection id in bytes: its random digits, a colon and the longest name of a channel. One of the runtime's tags has to hold it (256
+/// characters). Past it: 400 `invalid_field`.
+pub const CONNECTION_ID_MAX: usize = CONNECTION_RANDOM + 1 + CHANNEL_NAME_MAX;
 
 /// Size of one message's data in bytes unless a channel rule says otherwise; what the WebSocket guides advise. Past it: 413.
 pub const MESSAGE_BYTES_DEFAULT: usize = 64 * 1024;
@@ -23,7 +26,7 @@ pub const PUBLISH_BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const BATCH_MAX: usize = 10;
 /// Channels in one publish; Pusher's own bound, and one request between objects each. Past it: 400 `invalid_field`.
 pub const CHANNELS_PER_PUBLISH_MAX: usize = 100;
-/// Objects asked at the same time by one publish: the runtime opens six connections per request and queues the rest.
+/// Objects asked at the same time by one publish or one listing of channels: the runtime opens six connections per request and queues the rest.
 pub const CALLS_AT_ONCE: usize = 6;
 
 /// Age of a signed request in seconds, either way; Pusher's own window. Past it: 401 `expired`.
@@ -242,3 +245,33 @@ pub const REPORT_CHANGES_MAX: usize = 10_000;
 pub const MEMBERS_PAUSE_MS: u64 = 200;
 /// Rows of members who left, kept so that a Hub that is behind can be told of their leaving. Past it they go, and such a Hub gets the list anew.
 pub const GONE_MAX: usize = 5_000;
+/// How long an object waits before it tells the Directory that its last connection has gone, in milliseconds: a page that is loaded again is back by then, and
+/// nothing was told.
+pub const REPORT_PAUSE_MS: u64 = 3_000;
+/// When a report to the Directory that failed is tried again, in milliseconds; twice as long each time.
+pub const REPORT_RETRY_MS: u64 = 1_000;
+/// The longest pause between two tries of a report, in milliseconds (five minutes).
+pub const REPORT_RETRY_MAX_MS: u64 = 300_000;
+/// Reports that fail in a row before the object is silent until something changes, or until it has slept: 40 minutes. The Directory is wrong about it for so long.
+pub const REPORT_TRIES_MAX: u32 = 16;
+/// Channels on one page of `GET /channels`: each costs a request to its Room. Past it: 400 `invalid_field`.
+pub const CHANNELS_PAGE_MAX: u64 = 100;
+/// Objects that the Directory remembers to have struck out, so that a report that was overtaken does not bring one back. Past it that is forgotten, and the next listing
+/// strikes it out again.
+pub const STRUCK_MAX: usize = 1_000;
+/// Hubs and Rooms that the Directory calls at the same time to close a user's connections. The others wait their turn.
+pub const ORDER_CALLS_AT_ONCE: usize = 32;
+/// Hubs and Rooms that an order reads at a time; after as many that failed it reads no more, and they come first when it goes on.
+pub const ORDER_TARGETS: usize = 256;
+/// Users whose connections are being closed, per app. Past it: 503 `overloaded`.
+pub const ORDERS_MAX: usize = 100;
+/// How long `DELETE /users/{id}/connections` waits for every object, in milliseconds. Past it the answer is `"done":false`, and it goes on.
+pub const ORDER_ANSWER_MS: u64 = 10_000;
+/// When objects that did not answer are called again, in milliseconds; twice as long each time.
+pub const ORDER_RETRY_MS: u64 = 2_000;
+/// The longest pause between two such tries, in milliseconds.
+pub const ORDER_RETRY_MAX_MS: u64 = 300_000;
+/// How long an order to close a user's connections is tried, in milliseconds (an hour). Past it it is given up, which is logged.
+pub const ORDER_AGE_MAX_MS: u64 = 3_600_000;
+/// When an order that a crash interrupted is taken up again at the latest, in milliseconds, by alarm.
+pub const ORDER_LEASE_MS: u64 = 15_000;

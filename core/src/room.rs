@@ -4,12 +4,14 @@
 //! give the next; no waiting in between. A room is a function of attachments and storage: [`Room::wake`] may be called at any
 //! moment in place of a room that was put to sleep, and nobody can tell.
 
+mod close;
 mod commit;
 mod deliver;
 mod event;
 mod followers;
 mod history;
 mod members;
+mod occupancy;
 mod relay;
 mod replay;
 mod tail;
@@ -26,6 +28,7 @@ use crate::frame::{self, Frame, Say};
 use crate::limits;
 use crate::log::Log;
 use crate::message::{Message, NewMessage};
+use crate::occupancy::{Occupancy, Reporter};
 use crate::position::Position;
 use crate::rate::Buckets;
 use crate::refusal::{self, Code, Refusal};
@@ -63,13 +66,15 @@ pub struct Room {
     unlooked_bytes: usize,
     /// When the alarm will ring.
     armed: Option<u64>,
+    /// What the Directory was told.
+    reporter: Reporter,
 }
 
 impl Room {
     /// A room that has just been woken, or made. `armed` is when the object's alarm will ring.
     #[must_use]
     pub fn wake(channel: ChannelName, rule: Rule, armed: Option<u64>) -> Self {
-        let buckets = Buckets::new(rule.client_rate);
+        let (buckets, reporter) = (Buckets::new(rule.client_rate), Reporter::new(rule.directory));
         Self {
             channel,
             rule,
@@ -85,6 +90,7 @@ impl Room {
             batch: None,
             unlooked_bytes: 0,
             armed,
+            reporter,
         }
     }
 
@@ -111,6 +117,8 @@ impl Room {
             Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
             Input::Announce => self.announce_now(turn, store, out),
             Input::Relayed { hubs, ticket, result } => self.relayed(hubs, ticket, result, turn, store, out),
+            Input::Counted { sockets } => self.occupied(sockets, turn, out),
+            Input::Registered { at, state, answer } => self.registered((at, state), answer, turn, store, out),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
         self.forget_empty();
@@ -190,6 +198,9 @@ impl Room {
             out.push(Output::Pump);
         }
         self.announce(turn, store, &mut out);
+        if sockets == 0 {
+            self.occupied(1, turn, &mut out);
+        }
         Ok(out)
     }
 
@@ -226,6 +237,7 @@ impl Room {
         if sockets > 0 {
             return;
         }
+        self.deserted(turn, out);
         // A store that cannot be read now is looked at again when the room is next used.
         if let Some(at) = self.log(turn, store).ok().and_then(|log| log.forgettable_at()) {
             self.wake_at(at.max(turn.now), out);
@@ -257,13 +269,11 @@ impl Room {
         let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
         let inhabited = self.look_at_members(turn, store, &mut due, out);
         let followed = self.look_after(spent && !inhabited, turn, store, &mut due, out);
+        self.look_around(Occupancy::of(!sessions.is_empty(), followed), turn, &mut due, out);
         match kept.unwrap_or_default() {
             Some(at) if at > turn.now => due.push(at),
             _ if spent && remaining == 0 && !followed && !inhabited && !self.flushing => {
-                self.log = None;
-                self.followers = None;
-                self.members = None;
-                out.push(Output::Forget);
+                due.extend(self.forget(kept.is_ok_and(|at| at.is_some()), turn, out));
             }
             // There are listeners, and their positions are of this epoch: the log's end stays as long as they do.
             Some(_) => due.push(turn.now + limits::IDLE_LOOK_MS),

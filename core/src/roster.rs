@@ -100,11 +100,6 @@ impl Roster {
         (self.users.len() - self.absent) as u64
     }
 
-    /// Whether nothing is stored that means anything: nobody is there, and nobody will have left.
-    pub(crate) fn is_spent(&mut self, now: u64) -> bool {
-        self.count(now) == 0
-    }
-
     /// The row that has to be there before any other: one that knows nothing of what was before.
     pub(crate) fn begin(&mut self, now: u64) -> Option<MemberRow> {
         let revision = self.advance(now);

@@ -50,10 +50,10 @@ impl Format {
     }
 }
 
-/// A connection. As JSON with short names: an attachment holds 16,384 bytes at most, this is about 150; fields of a newer version are ignored.
+/// A connection. As JSON with short names: an attachment holds 16,384 bytes at most, this is about 150 and the channel's name; fields of a newer version are ignored.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Session {
-    /// The connection's id, random, given at accept.
+    /// The connection's id ([`crate::connection`]), given at accept.
     #[serde(rename = "c")]
     pub connection: String,
     /// How it is spoken to.
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn an_attachment_stays_small_and_reads_back() {
         let session = Session {
-            connection: "0123456789abcdef0123456789abcdef".into(),
+            connection: "x".repeat(crate::limits::CONNECTION_ID_MAX),
             format: Format::Json,
             user: Some("u".repeat(128)),
             expires_at: Some(u64::MAX),
@@ -115,7 +115,7 @@ mod tests {
             told: Some(u64::MAX),
         };
         let text = session.encode();
-        assert!(text.len() < 400, "{}", text.len());
+        assert!(text.len() < 600, "{}", text.len());
         assert_eq!(Session::decode(&text), Some(session));
         assert_eq!(Session::decode("{}"), None);
         assert!(Session::decode(r#"{"c":"a","f":"j","e":1,"later":{}}"#).is_some());

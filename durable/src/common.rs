@@ -4,12 +4,28 @@ use dormouse_core::frame::{Frame, PING, PONG};
 use dormouse_core::limits;
 use dormouse_core::refusal::Refusal;
 use dormouse_core::room::Turn;
-use js_sys::{JsString, Uint8Array};
+use js_sys::{Function, JsString, Uint8Array};
+use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
 use web_sys::js_sys;
 use worker::worker_sys::{DurableObjectState, WebSocketRequestResponsePair};
 
-use crate::script::json;
+use crate::script::{answered, json};
+
+/// Called with the body of a call and the way to answer it.
+pub(crate) type Hear = Closure<dyn FnMut(String, Function)>;
+
+/// What hears one kind of call: one closure for an object's life.
+pub(crate) fn hear<T: 'static>(object: &Weak<T>, decide: fn(&Rc<T>, &str) -> Result<String, Refusal>) -> Hear {
+    let object = object.clone();
+    Closure::new(move |call: String, answer: Function| {
+        let Some(object) = object.upgrade() else { return };
+        match decide(&object, &call) {
+            Ok(text) => answered(&answer, 200, &text),
+            Err(refusal) => answered(&answer, refusal.code.status(), &refusal.body()),
+        }
+    })
+}
 
 /// Milliseconds since 1970.
 pub(crate) fn now() -> u64 {

@@ -1,5 +1,7 @@
 //! One Hub as the runtime runs it: what happens is told to the core, and what the core says is performed.
 
+mod questions;
+
 use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
 use crate::env::apps;
@@ -11,12 +13,14 @@ use crate::stub::{HubStub, RoomStub};
 use dormouse_core::call::{CONNECT_HEADER, VERSION, room_name};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::App;
+use dormouse_core::connection::in_hub;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub as Rules, HubConnect, HubSession, Input, Output, Slot};
 use dormouse_core::link::{Delivery, Follow, Missed, Relay, parse_hub_name};
 use dormouse_core::presence::Report;
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
 use js_sys::{Function, Promise};
+use questions::Questions;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -51,6 +55,7 @@ pub(crate) struct Hall {
     /// Called with the body of a delivery and the way to answer it; the second with one that is for other Hubs too.
     hear: Hear,
     hear_relay: Hear,
+    questions: Questions,
     tickets: Cell<u64>,
     alarm: Alarm,
 }
@@ -76,6 +81,7 @@ impl Hall {
             hear_relay: hear(hall, |hall, call, ticket| {
                 Ok(Input::Relay { ticket, relay: Relay::decode(call, &hall.name)? })
             }),
+            questions: Questions::new(hall),
             state,
             env: env.clone(),
             name,
@@ -100,15 +106,13 @@ impl Hall {
         self.decide(|rules, out| rules.handle(input, turn(), out));
     }
 
-    fn decide(self: &Rc<Self>, ask: impl FnOnce(&mut Rules, &mut Vec<Output>)) {
+    fn decide<T>(self: &Rc<Self>, ask: impl FnOnce(&mut Rules, &mut Vec<Output>) -> T) -> Option<T> {
         let mut outputs = Vec::new();
-        {
-            let Ok(mut rules) = self.rules.try_borrow_mut() else { return };
-            ask(&mut rules, &mut outputs);
-        }
+        let answer = ask(&mut *self.rules.try_borrow_mut().ok()?, &mut outputs);
         for output in outputs {
             self.perform(output);
         }
+        Some(answer)
     }
 
     /// Takes up every socket that has an attachment, once after waking: those that are closing, too, because each will have its own end. `speaks` is the
@@ -190,6 +194,7 @@ impl Hall {
             Output::Doubt { channel } => self.kept.doubt(&channel),
             Output::Trust { channel } => self.kept.trust(&channel),
             Output::Drop { channel } => self.kept.drop(&channel),
+            Output::Register { state, at, again } => self.register(state, at, again),
             Output::WakeAt(at) => self.alarm.set(at),
         }
     }
@@ -222,7 +227,7 @@ impl Hall {
         let mut pair = WebSocketPair::new()?;
         let (client, server) = (pair.client()?, pair.server()?);
         *self.arriving.borrow_mut() = Some(server);
-        self.drive(Input::Connect { connect, connection: random_id() });
+        self.drive(Input::Connect { connect, connection: in_hub(&random_id(), &self.name) });
         self.arriving.take();
         if let Some(slot) = self.stillborn.take() {
             self.drive(Input::Left { slot });
@@ -324,5 +329,7 @@ fn settings(env: &Env, app: &str) -> Option<App> {
         Some(Ok(config)) => config.app_by_id(app).cloned(),
         Some(Err(_)) | None => None,
     };
-    known.or_else(|| serde_json::from_value(serde_json::json!({ "id": app, "key": "", "secrets": [] })).ok())
+    known.or_else(|| {
+        serde_json::from_value(serde_json::json!({ "id": app, "key": "", "secrets": [], "directory": false })).ok()
+    })
 }

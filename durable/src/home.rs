@@ -2,6 +2,7 @@
 
 mod followers;
 mod members;
+mod questions;
 
 use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
@@ -12,6 +13,7 @@ use crate::sockets;
 use crate::sql::{SqlStore, store_error};
 use dormouse_core::call::{CONNECT_HEADER, Connect, Published, decode_publish, parse_room_name};
 use dormouse_core::channel::ChannelName;
+use dormouse_core::connection::in_room;
 use dormouse_core::frame::Frame;
 use dormouse_core::link;
 use dormouse_core::message::Message;
@@ -21,6 +23,7 @@ use dormouse_core::room::{Input, Output, PageQuery, Room as Rules};
 use dormouse_core::session::{Format, Session};
 use followers::Calls;
 use js_sys::{Function, Promise};
+use questions::Questions;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -54,6 +57,7 @@ pub(crate) struct Home {
     hear: Closure<dyn FnMut(String, Function)>,
     tickets: Cell<u64>,
     calls: Calls,
+    questions: Questions,
     pub(crate) laggards: Laggards,
     /// The batch that was replayed last, and its frames as values.
     shared: RefCell<(Rc<[Frame]>, Vec<JsValue>)>,
@@ -90,6 +94,7 @@ impl Home {
                 })
             },
             calls: Calls::new(home),
+            questions: Questions::new(home),
             env: env.clone(),
             app: app.to_owned(),
             rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None)),
@@ -175,6 +180,8 @@ impl Home {
             Output::AnnounceIn(pause) => self.announce_in(pause),
             Output::Told { revision } => self.told_one(revision),
             Output::Relay { hubs, ticket, delivery } => self.relay(hubs, ticket, delivery),
+            Output::Count => self.drive(Input::Counted { sockets: self.open() }),
+            Output::Register(report) => self.register(report),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),
@@ -250,7 +257,8 @@ impl Home {
         let mut pair = WebSocketPair::new()?;
         let (client, server) = (pair.client()?, pair.server()?);
         *self.arriving.borrow_mut() = Some(server);
-        self.drive(Input::Connect { connect, connection: random_id(), sockets: self.open() });
+        let connection = in_room(&random_id(), &self.channel);
+        self.drive(Input::Connect { connect, connection, sockets: self.open() });
         self.arriving.take();
         match self.refused.take() {
             Some(refusal) => Ok(refuse(&refusal)),

@@ -4,6 +4,8 @@ use crate::common::{frame, refuse};
 use crate::hall::Hall;
 use crate::sockets;
 use dormouse_core::call::{CONNECT_PATH, LOOK_PATH};
+use dormouse_core::close::CLOSE_PATH;
+use dormouse_core::directory::HUB_COUNT_PATH;
 use dormouse_core::head::split_url;
 use dormouse_core::hub::{Input, Slot};
 use dormouse_core::link::{DELIVER_PATH, RELAY_PATH};
@@ -40,7 +42,7 @@ impl Hub {
         Self { hall }
     }
 
-    /// A call from the Worker, or from a Room.
+    /// A call from the Worker, a Room, or the Directory.
     pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
         match &self.hall {
             None => Ok(refuse(&Refusal::new(Code::Internal, "this object has no name that means a hub")).into()),
@@ -49,6 +51,8 @@ impl Hub {
                 RELAY_PATH => hall.relay(&request).into(),
                 CONNECT_PATH => hall.connect(&Request::from(request))?.into(),
                 LOOK_PATH => hall.look().into(),
+                CLOSE_PATH => hall.closes(&request).into(),
+                HUB_COUNT_PATH => hall.counts(&request).into(),
                 _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
             }),
         }

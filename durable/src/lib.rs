@@ -2,6 +2,8 @@
 
 mod alarm;
 mod common;
+mod directory;
+mod directory_sql;
 mod env;
 mod hall;
 mod home;
@@ -15,8 +17,9 @@ mod sockets;
 mod sql;
 mod stub;
 
+pub use directory::Directory;
 pub use env::{Apps, apps};
 pub use hub::Hub;
 pub use room::Room;
 pub use script::{cheap_microtasks, json};
-pub use stub::{HubStub, RoomStub};
+pub use stub::{DirectoryStub, HubStub, RoomStub, close};

@@ -4,6 +4,8 @@ use crate::common::{frame, refuse};
 use crate::home::{Home, nameless};
 use crate::sockets;
 use dormouse_core::call::{CONNECT_PATH, MESSAGES_PATH, PUBLISH_PATH};
+use dormouse_core::close::CLOSE_PATH;
+use dormouse_core::directory::COUNT_PATH;
 use dormouse_core::head::split_url;
 use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, UNFOLLOW_PATH};
 use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
@@ -42,7 +44,7 @@ impl Room {
         Self { home }
     }
 
-    /// A call from the Worker, or from a Hub.
+    /// A call from the Worker, a Hub, or the Directory.
     pub fn fetch(&self, request: web_sys::Request) -> Result<JsValue, JsValue> {
         match &self.home {
             None => Ok(refuse(&nameless()).into()),
@@ -105,6 +107,8 @@ fn call(home: &Rc<Home>, request: web_sys::Request) -> worker::Result<JsValue> {
         FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH | REPORT_PATH | MEMBERS_PATH | MESSAGES_PATH => {
             home.asked(path, &request).into()
         }
+        CLOSE_PATH => home.closes(&request).into(),
+        COUNT_PATH => home.counts(&request).into(),
         CONNECT_PATH => home.connect(&Request::from(request))?.into(),
         _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
     })

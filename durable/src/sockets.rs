@@ -105,8 +105,13 @@ pub(crate) fn all(state: &DurableObjectState) -> Vec<WebSocket> {
 /// All sockets that are open.
 pub(crate) fn open(state: &DurableObjectState) -> Vec<WebSocket> {
     let mut sockets = state.get_websockets().unwrap_or_default();
-    sockets.retain(|socket| socket.ready_state() == WebSocket::OPEN);
+    sockets.retain(is_open);
     sockets
+}
+
+/// Whether nobody has closed it.
+pub(crate) fn is_open(socket: &WebSocket) -> bool {
+    socket.ready_state() == WebSocket::OPEN
 }
 
 /// A frame as the value that `send` takes.

@@ -1,4 +1,4 @@
-//! The log's rows, the followers and the members in the object's SQLite. Every statement stands here.
+//! The log's rows, the followers and the members in the object's SQLite. Every statement of a Room stands here; those of the Directory are in `directory_sql`.
 
 use dormouse_core::position::Epoch;
 use dormouse_core::presence::MemberData;
@@ -95,22 +95,40 @@ impl SqlStore {
     }
 
     fn exec(&self, query: &JsString, bindings: &[JsValue]) -> Result<SqlStorageCursor, StoreError> {
-        let bindings: Array = bindings.iter().collect();
-        let storage: &Storage = self.storage.unchecked_ref();
-        storage.sql().and_then(|sql| sql.exec(query, &bindings)).map_err(|error| store_error(&error))
+        exec(&self.storage, query, bindings)
     }
 
     fn rows(&self, query: &str, bindings: &[JsValue]) -> Result<Vec<Array>, StoreError> {
-        // `raw` and not `toArray`: that one's exceptions would abort the whole isolate.
-        let rows = self.exec(&JsString::from(query), bindings)?.raw();
-        let mut out = Vec::new();
-        loop {
-            let next = rows.next().map_err(|error| store_error(&error))?;
-            if next.done() {
-                return Ok(out);
-            }
-            out.push(next.value().unchecked_into());
+        rows(&self.storage, query, bindings)
+    }
+}
+
+/// Runs a statement.
+pub(crate) fn exec(
+    storage: &DurableObjectStorage,
+    query: &JsString,
+    bindings: &[JsValue],
+) -> Result<SqlStorageCursor, StoreError> {
+    let bindings: Array = bindings.iter().collect();
+    let storage: &Storage = storage.unchecked_ref();
+    storage.sql().and_then(|sql| sql.exec(query, &bindings)).map_err(|error| store_error(&error))
+}
+
+/// Runs a statement, and reads the rows that it gives.
+pub(crate) fn rows(
+    storage: &DurableObjectStorage,
+    query: &str,
+    bindings: &[JsValue],
+) -> Result<Vec<Array>, StoreError> {
+    // `raw` and not `toArray`: that one's exceptions would abort the whole isolate.
+    let rows = exec(storage, &JsString::from(query), bindings)?.raw();
+    let mut out = Vec::new();
+    loop {
+        let next = rows.next().map_err(|error| store_error(&error))?;
+        if next.done() {
+            return Ok(out);
         }
+        out.push(next.value().unchecked_into());
     }
 }
 
@@ -242,7 +260,7 @@ fn head(row: &Array) -> Option<RowHead> {
     clippy::cast_sign_loss,
     reason = "checked to be whole and not negative; 53 bits at most"
 )]
-fn integer(row: &Array, column: u32) -> Option<u64> {
+pub(crate) fn integer(row: &Array, column: u32) -> Option<u64> {
     let value = row.get(column).as_f64()?;
     (value >= 0.0 && value.fract() == 0.0).then_some(value as u64)
 }
@@ -251,7 +269,7 @@ fn integer(row: &Array, column: u32) -> Option<u64> {
     clippy::cast_precision_loss,
     reason = "epochs have 48 bits, numbers of messages, times and revisions stay under 53"
 )]
-fn number(value: u64) -> JsValue {
+pub(crate) fn number(value: u64) -> JsValue {
     JsValue::from_f64(value as f64)
 }
 

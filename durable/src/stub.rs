@@ -1,5 +1,9 @@
 //! The calling side of every call between objects, and from the Worker: the one place that maps a name to an object and knows its paths.
 
+mod directory;
+
+pub use directory::{DirectoryStub, close};
+
 use crate::script::{ask, ask_within};
 use dormouse_core::call::{
     CONNECT_HEADER, CONNECT_PATH, Connect, LOOK_PATH, MESSAGES_PATH, Outcome, PUBLISH_PATH, Published, ROOM_BINDING,

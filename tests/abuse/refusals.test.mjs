@@ -31,7 +31,7 @@ function checkForm({ said, status, headers, text, frames }, { request, protocol 
   const { error } = JSON.parse(text);
   assert.equal(headers["content-type"], "application/json");
   assert.ok(error.message.length > 0 && [...error.message].length <= 300, error.message);
-  if (status === 405) assert.match(headers.allow, /^(GET|POST)$/);
+  if (status === 405) assert.match(headers.allow, /^(GET|POST|DELETE)$/);
 }
 
 async function problemOf(one) {

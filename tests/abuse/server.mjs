@@ -33,7 +33,7 @@ export async function start() {
   return {
     url: runtime.url,
     objects() {
-      const files = ["dormouse-Room", "dormouse-Hub"].flatMap((name) =>
+      const files = ["dormouse-Room", "dormouse-Hub", "dormouse-Directory"].flatMap((name) =>
         readdirSync(join(runtime.folder, name), { recursive: true }),
       );
       return files.filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name)).sort();

@@ -45,7 +45,7 @@ test("a page publishes over its socket and over HTTP, and another one sees both"
   assert.equal(await state(one.page), "idle");
   await connect(one.page, "pages");
   await connect(two.page, "pages");
-  assert.match(await text(one.page, "#connection"), /^[0-9a-f]{32}$/);
+  assert.match(await text(one.page, "#connection"), /^[0-9a-f]{32}:/);
 
   await one.page.fill("#publish-event", "by-socket");
   await one.page.fill("#publish-data", '{"from":"one 🐭"}');

@@ -42,7 +42,7 @@ export class Values {
     const { plain, name } = first;
     const own = plain ?? this.#known.get(name) ?? seen.get(name);
     if (own !== undefined) return text.startsWith(own) && this.#fits(rest, text.slice(own.length), seen);
-    const longest = name === undefined ? text.length : text.match(/^[\w-]*/)[0].length;
+    const longest = name === undefined ? text.length : text.match(/^[\w\-:#=@,.;]*/)[0].length;
     const shortest = name === undefined ? 0 : 1;
     for (let length = longest; length >= shortest; length--) {
       if (name !== undefined) seen.set(name, text.slice(0, length));

@@ -9,6 +9,9 @@ const EUROPE: f64 = 17.0;
 /// West of it (in degrees, between Dubai and Karachi) Asia is `me`.
 const ASIA: f64 = 60.0;
 
+/// Every region: the runtime's location hints.
+pub const REGIONS: [&str; 9] = ["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"];
+
 /// One of the runtime's location hints; also a part of a Hub's name. Continent and longitude (in degrees, as text) as the runtime says them.
 #[must_use]
 pub fn region(continent: Option<&str>, longitude: Option<&str>) -> &'static str {
@@ -29,7 +32,7 @@ pub fn region(continent: Option<&str>, longitude: Option<&str>) -> &'static str 
 
 #[cfg(test)]
 mod tests {
-    use super::region;
+    use super::{REGIONS, region};
 
     #[test]
     fn a_client_is_in_one_of_nine_regions() {
@@ -50,6 +53,7 @@ mod tests {
             (Some("??"), None, "weur"),
             (None, Some("NaN"), "weur"),
         ] {
+            assert!(REGIONS.contains(&expected));
             assert_eq!(region(continent, longitude), expected, "{continent:?} {longitude:?}");
         }
         assert_eq!(region(Some("EU"), Some("NaN")), "eeur");

@@ -6,6 +6,7 @@ use crate::channel::ChannelName;
 use crate::frame::Frame;
 use crate::link::{Delivery, Receipt, Relay};
 use crate::message::NewMessage;
+use crate::occupancy::Occupancy;
 use crate::position::Position;
 use crate::presence::{Changes, MemberData, Report};
 use crate::refusal::Refusal;
@@ -61,7 +62,7 @@ pub enum Input {
     Connect {
         /// Who, and what it wants.
         connect: HubConnect,
-        /// A new random id for it.
+        /// A new id for it ([`crate::connection`]).
         connection: String,
     },
     /// A socket sent a frame.
@@ -137,6 +138,15 @@ pub enum Input {
         at: u64,
         /// What there is to tell its members.
         result: Result<Changes, Refusal>,
+    },
+    /// What became of [`Output::Register`].
+    Registered {
+        /// The report.
+        at: u64,
+        /// What it said.
+        state: Occupancy,
+        /// [`crate::directory::Reported::at`], or nothing where there was no answer.
+        answer: Option<u64>,
     },
     /// The alarm rang.
     Alarm {
@@ -262,6 +272,15 @@ pub enum Output {
     Drop {
         /// The channel.
         channel: ChannelName,
+    },
+    /// Tell the Directory: one request, and [`Input::Registered`].
+    Register {
+        /// What the Hub has.
+        state: Occupancy,
+        /// [`crate::directory::Report::at`].
+        at: u64,
+        /// [`crate::directory::Report::again`].
+        again: bool,
     },
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),

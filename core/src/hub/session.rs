@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// A connection of a Hub. As JSON with short names, at most [`limits::ATTACHMENT_BYTES`]; fields of a newer version are ignored.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HubSession {
-    /// The connection's id, random, given at accept.
+    /// The connection's id ([`crate::connection`]), given at accept.
     #[serde(rename = "c")]
     pub connection: String,
     /// How it is spoken to.

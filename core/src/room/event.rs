@@ -2,9 +2,11 @@
 
 use super::members::Announcement;
 use crate::call::{Connect, Outcome};
+use crate::directory::Report;
 use crate::frame::Frame;
 use crate::link::{Receipt, Receipts};
 use crate::message::{Message, NewMessage};
+use crate::occupancy::Occupancy;
 use crate::position::Position;
 use crate::refusal::Refusal;
 use crate::session::Session;
@@ -27,7 +29,7 @@ pub enum Input {
     Connect {
         /// Who, and where it begins.
         connect: Connect,
-        /// A new random id for it.
+        /// A new id for it ([`crate::connection`]).
         connection: String,
         /// Sockets that the object holds already.
         sockets: usize,
@@ -84,6 +86,20 @@ pub enum Input {
         ticket: u64,
         /// What the Hub that was called answers for each of them, or why it does not.
         result: Result<Receipts, Refusal>,
+    },
+    /// What was asked with [`Output::Count`].
+    Counted {
+        /// Sockets that the object holds.
+        sockets: usize,
+    },
+    /// What became of [`Output::Register`].
+    Registered {
+        /// The report.
+        at: u64,
+        /// What it said.
+        state: Occupancy,
+        /// [`crate::directory::Reported::at`], or nothing where there was no answer.
+        answer: Option<u64>,
     },
     /// The alarm rang.
     Alarm {
@@ -177,6 +193,10 @@ pub enum Output {
     },
     /// Give [`Input::Flushed`] once everything written so far is on the disk.
     Flush,
+    /// Give [`Input::Counted`]: nobody else knows how many sockets there are.
+    Count,
+    /// Tell the Directory: one request, and [`Input::Registered`].
+    Register(Report),
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),
     /// Delete all storage, the alarm too.

@@ -115,8 +115,10 @@ impl Room {
         if follow.hub.is_empty() || follow.hub.len() > limits::HUB_NAME_MAX {
             return Err(Refusal::new(Code::InvalidField, "call: hub"));
         }
+        let was_followed = self.is_followed(store);
         let followed = self.enrol(follow, turn, store);
         if followed.is_ok() {
+            self.count_if_first(was_followed, out);
             // What was under way to one that follows again is not heard of any more: whether it has everything is asked then.
             self.wake_at(turn.now + limits::DELIVERY_LOOK_MS, out);
             self.lease(turn, store, out);
@@ -215,6 +217,7 @@ impl Room {
         if followers.by_hub.is_empty() {
             followers.tail = Tail::default();
             followers.encoded = None;
+            self.unfollowed(turn, out);
             // It was the last: what held the channel back from being forgotten is gone.
             let kept = self.log(turn, store).ok().and_then(|log| log.forgettable_at());
             self.wake_at(kept.unwrap_or(turn.now + limits::ID_WINDOW_MS).max(turn.now), out);

@@ -288,7 +288,7 @@ impl Room {
         if followed && !known.own.is_empty() {
             due.push(turn.now + limits::PRESENCE_LEASE_MS);
         }
-        Ok(!known.roster.is_spent(turn.now) || known.roster.due(turn.now).is_some())
+        Ok(known.is_inhabited(turn))
     }
 
     /// A room that is followed looks whether its own members are still there: those who follow would not hear of a crash.
@@ -330,6 +330,14 @@ impl Room {
             Shown::Assumed(revision) | Shown::Told(revision) => revision,
         };
         (known.roster.head(turn.now) > after).then(|| known.roster.since(Some(after), turn.now, most, false))
+    }
+
+    /// Whether anybody is there, or will have left. Not to be forgotten, as long as it is not known.
+    pub(super) fn is_inhabited<S: Store>(&mut self, turn: Turn, store: &mut S) -> bool {
+        match self.members(turn, store) {
+            Ok(known) => known.is_some_and(|known| known.is_inhabited(turn)),
+            Err(_) => true,
+        }
     }
 
     /// Whether there are own connections of members.
@@ -434,6 +442,14 @@ impl Members {
             announced_at: 0,
             announcing: false,
         }
+    }
+
+    pub(super) fn count(&mut self, turn: Turn) -> u64 {
+        self.roster.count(turn.now)
+    }
+
+    fn is_inhabited(&mut self, turn: Turn) -> bool {
+        self.count(turn) > 0 || self.roster.due(turn.now).is_some()
     }
 
     fn add(&mut self, connection: &str, user: &str, told: Option<u64>) {

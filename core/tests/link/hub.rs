@@ -220,7 +220,8 @@ impl World {
                         side.rows.remove(&channel);
                     }
                 }
-                Output::CloseSlow { .. } => {}
+                // There is no Directory here.
+                Output::CloseSlow { .. } | Output::Register { .. } => {}
                 Output::Close { .. } => return Err("nobody is to be closed".into()),
                 call => self.hub_calls(nth, call)?,
             }

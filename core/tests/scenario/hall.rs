@@ -124,6 +124,11 @@ impl Objects {
             }
             Output::Receipt { receipt, .. } => hall.receipt = Some(receipt),
             Output::WakeAt(at) => hall.alarm = Some(at),
+            // A Directory that always answers.
+            Output::Register { state, at, .. } => {
+                let answer = Input::Registered { at, state, answer: Some(at) };
+                self.queue.push_back(Event::Hub(name.to_owned(), answer));
+            }
             Output::Keep { channel } => drop(hall.rows.entry(channel).or_insert(false)),
             Output::Doubt { channel } => drop(hall.rows.insert(channel, true)),
             Output::Trust { channel } => drop(hall.rows.entry(channel).and_modify(|marked| *marked = false)),

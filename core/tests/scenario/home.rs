@@ -4,6 +4,7 @@ use crate::scenario::objects::{Event, Item, Objects, item};
 use dormouse_core::call::Outcome;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::Rule;
+use dormouse_core::directory::Report;
 use dormouse_core::frame::Frame;
 use dormouse_core::limits;
 use dormouse_core::message::Message;
@@ -15,7 +16,7 @@ use dormouse_core::store::MemoryStore;
 use std::collections::BTreeMap;
 
 pub(super) struct Home {
-    channel: ChannelName,
+    pub(super) channel: ChannelName,
     rule: Rule,
     pub(super) room: Room,
     pub(super) store: MemoryStore,
@@ -204,6 +205,15 @@ impl Objects {
             Output::Deliver { hub, ticket, delivery } => {
                 let room = name.to_owned();
                 self.queue.push_back(Event::Deliver { room, hub, ticket, delivery: delivery.to_string() });
+            }
+            Output::Count => {
+                let sockets = home.sessions().count();
+                self.queue.push_back(Event::Room(name.to_owned(), Input::Counted { sockets }));
+            }
+            // A Directory that always answers.
+            Output::Register(Report { at, state, .. }) => {
+                let answer = Input::Registered { at, state, answer: Some(at) };
+                self.queue.push_back(Event::Room(name.to_owned(), answer));
             }
             Output::Flush => self.queue.push_front(Event::Room(name.to_owned(), Input::Flushed(Ok(())))),
             Output::WakeAt(at) => home.alarm = Some(at),

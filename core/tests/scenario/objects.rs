@@ -6,6 +6,7 @@ use crate::scenario::home::{Asker, Home};
 use crate::scenario::values::Payload;
 use dormouse_core::call::{Connect, Outcome, Published, decode_publish, encode_publish, parse_room_name};
 use dormouse_core::config::Config;
+use dormouse_core::connection::{in_hub, in_room};
 use dormouse_core::edge::Hubs;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{self, HubConnect};
@@ -75,7 +76,7 @@ impl Event {
         match self {
             Event::Ask { hub, .. } => Some(hub),
             Event::Deliver { room, .. } => Some(room),
-            Event::Room(name, room::Input::Receipt { .. }) => Some(name),
+            Event::Room(name, room::Input::Receipt { .. } | room::Input::Registered { .. }) => Some(name),
             Event::Hub(name, input) => is_answer(input).then_some(name),
             Event::Room(..) | Event::Pump(_) | Event::Heard { .. } => None,
         }
@@ -83,8 +84,8 @@ impl Event {
 }
 
 fn is_answer(input: &hub::Input) -> bool {
-    use hub::Input::{Followed, Missed, Published, Reported};
-    matches!(input, Followed { .. } | Missed { .. } | Published { .. } | Reported { .. })
+    use hub::Input::{Followed, Missed, Published, Registered, Reported};
+    matches!(input, Followed { .. } | Missed { .. } | Published { .. } | Reported { .. } | Registered { .. })
 }
 
 impl Objects {
@@ -123,8 +124,9 @@ impl Objects {
     }
 
     pub(crate) fn connect(&mut self, name: &str, connect: Connect, client: &str) -> Result<(), Refusal> {
-        let connection = format!("{:016x}{:016x}", self.random(), self.random());
+        let random = format!("{:016x}{:016x}", self.random(), self.random());
         let home = self.home(name);
+        let connection = in_room(&random, &home.channel);
         home.arriving = Some(client.to_owned());
         let sockets = home.sessions().count();
         self.happens(Event::Room(name.to_owned(), room::Input::Connect { connect, connection, sockets }));
@@ -134,7 +136,7 @@ impl Objects {
     }
 
     pub(crate) fn connect_hub(&mut self, name: &str, connect: HubConnect, client: &str) -> Result<(), Refusal> {
-        let connection = format!("{:016x}{:016x}", self.random(), self.random());
+        let connection = in_hub(&format!("{:016x}{:016x}", self.random(), self.random()), name);
         let app = parse_hub_name(name).and_then(|app| self.config.as_ref()?.app_by_id(app));
         let app = app.expect("the edge gives names of its apps");
         let hall = self.halls.entry(name.to_owned()).or_insert_with(|| Hall::new(app));

@@ -59,7 +59,8 @@ impl Values {
                 if let Some(value) = earlier.or_else(|| self.0.get(name).cloned()) {
                     return text.strip_prefix(value.as_str()).is_some_and(|text| self.fits(rest, text, seen));
                 }
-                let longest = text.bytes().take_while(|b| b.is_ascii_alphanumeric() || b"_-".contains(b)).count();
+                let longest =
+                    text.bytes().take_while(|b| b.is_ascii_alphanumeric() || b"_-:#=@,.;".contains(b)).count();
                 (1..=longest).rev().any(|length| {
                     let (value, after) = text.split_at(length);
                     let known = seen.len();

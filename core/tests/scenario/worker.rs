@@ -66,8 +66,8 @@ fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], clien
             let page = objects.members(&room_name(&admission.app, channel), &admission.query)?;
             Ok(Response::json(200, serde_json::to_string(&page).unwrap_or_default()))
         }
-        // The page's own files are the runtime's.
-        Route::Page => Err(edge::not_found()),
+        // The page's own files are the runtime's, and no Directory stands on this stage.
+        Route::Page | Route::Channels | Route::Connection(_) | Route::UserConnections(_) => Err(edge::not_found()),
         Route::Connect | Route::Events => {
             let admission = admit_many(config()?, &route, head, now_s)?;
             enter_hub(objects, &admission, client)

@@ -123,9 +123,11 @@ impl World {
             Output::Announce(_) | Output::AnnounceIn(_) | Output::Told { .. } => {
                 return Err("a channel without members".into());
             }
-            // Nobody follows here.
+            // Nobody follows here, and there is no Directory.
             Output::Deliver { .. }
             | Output::Relay { .. }
+            | Output::Register(_)
+            | Output::Count
             | Output::Pump
             | Output::CloseSlow { .. }
             | Output::Refuse(_) => {}

@@ -1,22 +1,18 @@
 //! A room and the Hubs that follow it: their calls, and the deliveries to them.
 
 use super::Home;
-use crate::common::turn;
-use crate::script::{answered, heard};
+use crate::common::{Hear, hear, turn};
+use crate::script::heard;
 use crate::stub::HubStub;
 use dormouse_core::call::MESSAGES_PATH;
 use dormouse_core::link::{self, FOLLOW_PATH, Follow, Missed, UNFOLLOW_PATH, parse_hub_name};
 use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::Input;
-use js_sys::{Function, Promise};
+use js_sys::Promise;
 use std::rc::{Rc, Weak};
-use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::js_sys;
-
-/// Called with the body of a call and the way to answer it.
-type Hear = Closure<dyn FnMut(String, Function)>;
 
 /// What hears the calls of Hubs: one closure each for an object's life.
 pub(crate) struct Calls {
@@ -30,23 +26,13 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) fn new(home: &Weak<Home>) -> Self {
-        let hear = |decide: fn(&Rc<Home>, &str) -> Result<String, Refusal>| -> Hear {
-            let home = home.clone();
-            Closure::new(move |call: String, answer: Function| {
-                let Some(home) = home.upgrade() else { return };
-                match decide(&home, &call) {
-                    Ok(text) => answered(&answer, 200, &text),
-                    Err(refusal) => answered(&answer, refusal.code.status(), &refusal.body()),
-                }
-            })
-        };
         Self {
-            follow: hear(Home::follow),
-            unfollow: hear(Home::unfollow),
-            missed: hear(Home::missed),
-            report: hear(Home::report),
-            members: hear(Home::members),
-            messages: hear(Home::messages),
+            follow: hear(home, Home::follow),
+            unfollow: hear(home, Home::unfollow),
+            missed: hear(home, Home::missed),
+            report: hear(home, Home::report),
+            members: hear(home, Home::members),
+            messages: hear(home, Home::messages),
         }
     }
 }

@@ -137,6 +137,46 @@ const history = [
   expected,
 }));
 
+const listing = [
+  ...["0", "-1", "101", "1e3", "1.5", "", " ", "ten", "0x10", "99999999999999999999", "+5"].map((limit) => [
+    `limit=${encodeURIComponent(limit)}`,
+    F,
+  ]),
+  ...["a b", "a/b", "a:b", "#user", "#server-to-user-#", "%", "*", "ä", "a\0", "x".repeat(165)].map(
+    (prefix) => [`prefix=${encodeURIComponent(prefix)}`, F],
+  ),
+  ...["", "a b", "#", "#server-to-user-", "a:b", "ä", "x".repeat(165)].map((after) => [
+    `after=${encodeURIComponent(after)}`,
+    "400 invalid_channel",
+  ]),
+  ["prefix=%ff", F],
+].map(([query, expected]) => ({
+  name: `channels?${query}`,
+  request: { path: `/channels?${query}`, ...authorised },
+  expected,
+}));
+
+// Whoever has no credentials, or those of nobody, reaches neither a Directory nor any other object.
+const strangers = [
+  undefined,
+  basic(open.key, "wrong"),
+  basic("nobody", open.secrets[0]),
+  "Basic x",
+  "Bearer x",
+].flatMap((credentials) =>
+  [
+    ["GET", "/channels"],
+    ["GET", "/channels?limit=0"],
+    ["DELETE", "/users/u/connections"],
+    ["DELETE", `/connections/${"0".repeat(32)}:lobby`],
+    ["DELETE", `/connections/${"0".repeat(32)}:weur:0`],
+  ].map(([method, path]) => ({
+    name: `${method} ${path} with ${credentials}`,
+    request: { method, path, headers: credentials ? { authorization: credentials } : {} },
+    expected: "401 unauthorized",
+  })),
+);
+
 const room = (name, query, expected, more) => ({
   name: `a room with ${name}`,
   request: { path: `/rooms/lobby?key=open-key&${query}`, ws: true, ...more },
@@ -314,5 +354,5 @@ const hosts = [
 }));
 
 export const http = [...posts, ...chunks, ...plain, ...hosts];
-export const queries = [...history, ...rooms];
+export const queries = [...history, ...listing, ...strangers, ...rooms];
 export const runtime = malformed;

@@ -127,7 +127,7 @@ const bodies = [
   [`{"channel":"lobby","data":1,"event":"${"🐭".repeat(201)}"}`, F],
   ['{"channel":"lobby","data":1,"id":""}', F],
   [`{"channel":"lobby","data":1,"id":"${"i".repeat(129)}"}`, F],
-  [`{"channel":"lobby","data":1,"except":"${"c".repeat(65)}"}`, F],
+  [`{"channel":"lobby","data":1,"except":"${"c".repeat(198)}"}`, F],
   ['{"batch":[]}', F],
   [`{"batch":[${Array(11).fill('{"channel":"lobby","data":1}').join(",")}]}`, F],
   ['{"batch":[{"channel":"lobby","data":1}],"channel":"lobby"}', F],

@@ -29,8 +29,12 @@ const missing = [
   "//publish",
   "/publishx",
   "/Publish",
-  "/channels",
   "/channels/",
+  "/Channels",
+  "/connections",
+  "/connections/a/b",
+  "/users/a/b",
+  "/users/a/connections/b",
   "/channels/lobby",
   "/channels/lobby/",
   "/channels/lobby/messages/",
@@ -97,6 +101,17 @@ const wrongMethods = [
   ["DELETE", "/channels/lobby/messages"],
   ["OPTIONS", "/channels/lobby/messages"],
   ["MKCOL", "/channels/lobby/messages"],
+  ["POST", "/channels"],
+  ["PUT", "/channels"],
+  ["DELETE", "/channels"],
+  ["OPTIONS", "/channels"],
+  ["GET", `/connections/${"0".repeat(32)}:lobby`],
+  ["POST", `/connections/${"0".repeat(32)}:lobby`],
+  ["OPTIONS", `/connections/${"0".repeat(32)}:weur:0`],
+  ["GET", "/users/u/connections"],
+  ["POST", "/users/u/connections"],
+  ["PUT", "/users/u/connections"],
+  ["OPTIONS", "/users/u/connections"],
 ];
 
 // Only over HTTP: the runtime refuses a WebSocket that is not begun with GET.
@@ -151,6 +166,32 @@ const channels = [
   `/rooms/${"a".repeat(8000)}`,
 ];
 
+const ids = [
+  "",
+  "x",
+  "lobby",
+  ":lobby",
+  "0".repeat(32),
+  `${"0".repeat(31)}:lobby`,
+  `${"0".repeat(33)}:lobby`,
+  `${"A".repeat(32)}:lobby`,
+  `${"0".repeat(32)}:`,
+  `${"0".repeat(32)}:a%20b`,
+  `${"0".repeat(32)}:a%2Fb`,
+  `${"0".repeat(32)}:%ff`,
+  `${"0".repeat(32)}:weur:`,
+  `${"0".repeat(32)}:weur:-1`,
+  `${"0".repeat(32)}:weur:01`,
+  `${"0".repeat(32)}:weur:4294967296`,
+  `${"0".repeat(32)}:mars:0`,
+  `${"0".repeat(32)}:weur:0:0`,
+  `${"0".repeat(32)}:v1:1:lobby`,
+  `${"0".repeat(32)}:${"a".repeat(165)}`,
+  "%00",
+  "x".repeat(8000),
+];
+const users = ["", "%ff", "%c3", "u".repeat(129), "%C3%A4".repeat(129), "u".repeat(8000)];
+
 // Nothing but GET is for rooms: an answer without a body cannot be a stream.
 const heads = [
   { path: "/rooms/lobby?key=open-key", sse: true },
@@ -174,6 +215,16 @@ export const routes = [
     name: `WebSocket to ${path}`,
     request: { path, ws: true },
     expected,
+  })),
+  ...ids.map((id) => ({
+    name: `DELETE /connections/${id}`,
+    request: { method: "DELETE", path: `/connections/${id}` },
+    expected: "400 invalid_field",
+  })),
+  ...users.map((user) => ({
+    name: `DELETE /users/${user}/connections`,
+    request: { method: "DELETE", path: `/users/${user}/connections` },
+    expected: "400 invalid_field",
   })),
   ...channels.map((path) => ({
     name: `WebSocket to ${path}`,

@@ -44,7 +44,7 @@ pub(super) struct Side {
 }
 
 fn fresh() -> Hub {
-    let apps = r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"]}]"#;
+    let apps = r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"directory":false}]"#;
     Hub::wake(Config::parse(apps).unwrap().app(None).unwrap().clone())
 }
 

@@ -1,0 +1,159 @@
+//! A connection's id: random, and it says which object has the connection, so that one request finds it. `<random>:<channel>` in a Room,
+//! `<random>:<region>:<n>` in a Hub; neither channels nor regions have a colon. Made and read here only.
+
+use crate::channel::ChannelName;
+use crate::close::Holder;
+use crate::edge::REGIONS;
+use crate::limits;
+use crate::link::hub_name;
+use crate::refusal::{Code, Refusal};
+
+/// A connection's id, taken apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectionId {
+    text: String,
+    place: Place,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Place {
+    Room(ChannelName),
+    Hub(&'static str, u32),
+}
+
+/// The id of a new connection of a Room. `random` is [`limits::CONNECTION_RANDOM`] hexadecimal digits.
+#[must_use]
+pub fn in_room(random: &str, channel: &ChannelName) -> String {
+    format!("{random}:{channel}")
+}
+
+/// The id of a new connection of a Hub, whose object name is `hub`. `random` is [`limits::CONNECTION_RANDOM`] hexadecimal digits.
+#[must_use]
+pub fn in_hub(random: &str, hub: &str) -> String {
+    // After the version and the app's id, which neither has a colon.
+    let place = hub.splitn(3, ':').nth(2).unwrap_or_default();
+    format!("{random}:{place}")
+}
+
+impl ConnectionId {
+    /// Checks an id as it came in, already percent-decoded.
+    pub fn parse(text: &str) -> Result<Self, Refusal> {
+        let place = if text.len() <= limits::CONNECTION_ID_MAX { read(text) } else { None };
+        let wrong = || Refusal::new(Code::InvalidField, "a connection's id is what its welcome said");
+        place.map(|place| Self { text: text.to_owned(), place }).ok_or_else(wrong)
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The object of that app that has the connection, or had it.
+    #[must_use]
+    pub fn holder(&self, app: &str) -> Holder {
+        match &self.place {
+            Place::Room(channel) => Holder::Channel(channel.clone()),
+            Place::Hub(region, nth) => Holder::Hub(hub_name(app, region, *nth)),
+        }
+    }
+}
+
+fn read(text: &str) -> Option<Place> {
+    let (random, place) = text.split_once(':')?;
+    let is_random = random.len() == limits::CONNECTION_RANDOM
+        && random.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !is_random {
+        return None;
+    }
+    let Some((region, nth)) = place.split_once(':') else {
+        return ChannelName::parse(place).ok().map(Place::Room);
+    };
+    let region = REGIONS.into_iter().find(|known| *known == region)?;
+    // Written in one way only: else an object would have several names here.
+    let number = nth.parse::<u32>().ok().filter(|number| number.to_string() == nth)?;
+    Some(Place::Hub(region, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConnectionId, in_hub, in_room};
+    use crate::channel::ChannelName;
+    use crate::close::Holder;
+    use crate::edge::REGIONS;
+    use crate::limits;
+    use crate::link::hub_name;
+
+    const RANDOM: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn an_id_names_the_object_that_has_the_connection() {
+        for name in ["a", "#server-to-user-7", "=@,.;_-", &"x".repeat(limits::CHANNEL_NAME_MAX)] {
+            let channel = ChannelName::parse(name).unwrap();
+            let id = in_room(RANDOM, &channel);
+            let read = ConnectionId::parse(&id).unwrap();
+            assert_eq!((read.as_str(), read.holder("1")), (id.as_str(), Holder::Channel(channel)));
+        }
+        for (region, nth) in REGIONS.into_iter().zip([0, 1, 7, 10, 99, 1000, 65_536, 4_000_000, u32::MAX]) {
+            let hub = hub_name("app_1-x", region, nth);
+            let id = in_hub(RANDOM, &hub);
+            assert_eq!(id, format!("{RANDOM}:{region}:{nth}"));
+            assert_eq!(ConnectionId::parse(&id).unwrap().holder("app_1-x"), Holder::Hub(hub));
+        }
+    }
+
+    #[test]
+    fn the_longest_fits_a_tag_of_the_runtime() {
+        let longest = in_room(RANDOM, &ChannelName::parse(&"x".repeat(limits::CHANNEL_NAME_MAX)).unwrap());
+        assert_eq!(longest.len(), limits::CONNECTION_ID_MAX);
+        // 256 characters, of which the driver takes two for itself.
+        assert!(longest.len() + 2 <= 256);
+    }
+
+    #[test]
+    fn everything_else_is_no_id() {
+        let ids = [
+            "",
+            ":",
+            ":a",
+            "::",
+            "a:b",
+            "lobby",
+            "lobby:1",
+            RANDOM,
+            "0123456789ABCDEF0123456789abcdef:a",
+            "0123456789abcdef0123456789abcde:a",
+            "0123456789abcdef0123456789abcdef0:a",
+            "0123456789abcdef0123456789abcdeg:a",
+        ];
+        for id in ids {
+            assert!(ConnectionId::parse(id).is_err(), "{id}");
+        }
+        let places = [
+            "",
+            ":",
+            "a b",
+            "a/b",
+            "ä",
+            "a\0",
+            "weur:",
+            ":0",
+            "weur:x",
+            "weur:-1",
+            "weur:+1",
+            "weur:01",
+            "weur: 1",
+            "weur:1:2",
+            "WEUR:1",
+            "mars:1",
+            "weur:4294967296",
+            "a:b",
+            "#server-to-user-",
+            "#user-7",
+        ];
+        for place in places {
+            assert!(ConnectionId::parse(&format!("{RANDOM}:{place}")).is_err(), "{place}");
+        }
+        assert!(ConnectionId::parse(&format!("{RANDOM}:{}", "x".repeat(limits::CHANNEL_NAME_MAX + 1))).is_err());
+    }
+}

@@ -1,0 +1,119 @@
+//! What the Directory is told of a channel: whether it has sockets of its own, and whether Hubs follow it. One request for each change, and one when an alarm finds
+//! a room that does not know what it has told; no row, but for the alarm that looks again after the last one has left.
+
+use super::{Output, Room, Turn, refusal_of};
+use crate::call::VERSION;
+use crate::close::Holder;
+use crate::directory::{Count, Report};
+use crate::limits;
+use crate::occupancy::{Occupancy, Tell};
+use crate::refusal::Refusal;
+use crate::store::Store;
+
+impl Room {
+    /// There are so many sockets of its own, and one of them, or a Hub, was not there before.
+    pub(super) fn occupied(&mut self, sockets: usize, turn: Turn, out: &mut Vec<Output>) {
+        let followed = self.followers.as_ref().is_some_and(|followers| !followers.by_hub.is_empty());
+        let tell = self.reporter.rise(Occupancy::of(sockets > 0, followed), turn.now);
+        self.tell_directory(tell, out);
+    }
+
+    /// The last socket has left.
+    pub(super) fn deserted(&mut self, turn: Turn, out: &mut Vec<Output>) {
+        self.fall(Occupancy::Held, turn, out);
+    }
+
+    fn fall(&mut self, from: Occupancy, turn: Turn, out: &mut Vec<Output>) {
+        if let Some(at) = self.reporter.fall(from, turn.now) {
+            self.wake_at(at, out);
+        }
+    }
+
+    /// The last Hub follows no longer: of interest where there are no sockets either.
+    pub(super) fn unfollowed(&mut self, turn: Turn, out: &mut Vec<Output>) {
+        if !self.reporter.is_told_held() {
+            self.fall(Occupancy::Followed, turn, out);
+        }
+    }
+
+    pub(super) fn is_followed<S: Store>(&mut self, store: &mut S) -> bool {
+        self.followers(store).is_ok_and(|followers| !followers.by_hub.is_empty())
+    }
+
+    /// The first Hub follows: how many sockets there are is for the driver to say.
+    pub(super) fn count_if_first(&mut self, was_followed: bool, out: &mut Vec<Output>) {
+        if !was_followed && !self.reporter.is_told_held() {
+            out.push(Output::Count);
+        }
+    }
+
+    /// By alarm, which knows everything.
+    pub(super) fn look_around(&mut self, state: Occupancy, turn: Turn, due: &mut Vec<u64>, out: &mut Vec<Output>) {
+        let leased = self.has_own_members();
+        let tell = self.reporter.look(state, turn.now, leased, due);
+        self.tell_directory(tell, out);
+    }
+
+    /// Forgets everything, unless the Directory has to hear first that nobody is here: then with its answer, or with the alarm at the time that is returned. Where
+    /// nothing is `stored`, there is nothing to set an alarm for.
+    pub(super) fn forget(&mut self, stored: bool, turn: Turn, out: &mut Vec<Output>) -> Option<u64> {
+        if !self.reporter.may_forget() {
+            return stored.then_some(turn.now + limits::REPORT_RETRY_MAX_MS);
+        }
+        self.log = None;
+        self.followers = None;
+        self.members = None;
+        out.push(Output::Forget);
+        None
+    }
+
+    /// What became of a report.
+    pub(super) fn registered<S: Store>(
+        &mut self,
+        report: (u64, Occupancy),
+        answer: Option<u64>,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) {
+        let (tell, look_at) = self.reporter.told(report, answer, turn.now);
+        self.tell_directory(tell, out);
+        if let Some(at) = look_at {
+            self.wake_at(at, out);
+        }
+        // Nobody is here, and the Directory has heard it: that may be all that held it back.
+        if report.1 == Occupancy::Vacant && self.reporter.may_forget() {
+            let kept = self.log(turn, store).map(|log| log.forgettable_at());
+            let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
+            if spent && !self.flushing && !self.is_followed(store) && !self.is_inhabited(turn, store) {
+                self.forget(true, turn, out);
+            }
+        }
+    }
+
+    /// What a listing of channels wants to know. Nothing written.
+    pub fn count<S: Store>(&mut self, sockets: usize, turn: Turn, store: &mut S) -> Result<Count, Refusal> {
+        let hubs: Vec<String> =
+            self.followers(store).map_err(refusal_of)?.by_hub.keys().take(limits::FOLLOWERS_MAX).cloned().collect();
+        let state = Occupancy::of(sockets > 0, !hubs.is_empty());
+        self.answered(state);
+        let members = self.members(turn, store).map_err(refusal_of)?.map(|known| known.count(turn));
+        Ok(Count { connections: sockets as u64, hubs, members })
+    }
+
+    /// Somebody was told that there is no socket, or nobody at all, and may correct the Directory.
+    pub(super) fn answered(&mut self, state: Occupancy) {
+        if state != Occupancy::Held {
+            self.reporter.doubt();
+        }
+    }
+
+    fn tell_directory(&mut self, tell: Option<Tell>, out: &mut Vec<Output>) {
+        let Some(Tell { state, at, again }) = tell else { return };
+        let of = Holder::Channel(self.channel.clone());
+        out.push(Output::Register(Report { version: VERSION, of, state, at, again }));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! What a Hub is asked by listings and by whoever closes connections, and what it tells the Directory.
+
+use super::Hall;
+use crate::common::{Hear, hear};
+use crate::script::heard;
+use crate::sockets;
+use crate::stub::DirectoryStub;
+use dormouse_core::call::VERSION;
+use dormouse_core::close::{Close, Holder};
+use dormouse_core::directory::{HubCount, Report};
+use dormouse_core::hub::Input;
+use dormouse_core::link::decode;
+use dormouse_core::occupancy::Occupancy;
+use dormouse_core::refusal::{Code, Refusal};
+use js_sys::Promise;
+use std::rc::{Rc, Weak};
+use web_sys::js_sys;
+
+/// What hears these calls: one closure each for an object's life.
+pub(crate) struct Questions {
+    close: Hear,
+    count: Hear,
+}
+
+impl Questions {
+    pub(crate) fn new(hall: &Weak<Hall>) -> Self {
+        Self { close: hear(hall, Hall::close), count: hear(hall, Hall::count) }
+    }
+}
+
+impl Hall {
+    /// Connections shall go. Nothing written.
+    pub(crate) fn closes(&self, request: &web_sys::Request) -> Promise {
+        heard(request, self.questions.close.as_ref())
+    }
+
+    /// How many connections want some channels? Nothing written.
+    pub(crate) fn counts(&self, request: &web_sys::Request) -> Promise {
+        heard(request, self.questions.count.as_ref())
+    }
+
+    fn close(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let close: Close = decode(call)?;
+        self.restore(None);
+        // One that was closed before is not closed again.
+        let is_open = |slot| self.places.socket(slot).is_some_and(|socket| sockets::is_open(&socket));
+        let closed = self.decide(|rules, out| rules.close(&close, is_open, out));
+        Ok(serde_json::to_string(&closed.ok_or_else(busy)?).unwrap_or_default())
+    }
+
+    fn count(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let asked: HubCount = decode(call)?;
+        self.restore(None);
+        let counts = self.decide(|rules, _| rules.count(&asked));
+        Ok(serde_json::to_string(&counts.ok_or_else(busy)?).unwrap_or_default())
+    }
+
+    /// One request to the Directory, which nothing waits for.
+    pub(super) fn register(self: &Rc<Self>, state: Occupancy, at: u64, again: bool) {
+        let report = Report { version: VERSION, of: Holder::Hub(self.name.clone()), state, at, again };
+        self.spawn(async move |hall| {
+            let answer = match DirectoryStub::new(&hall.env, &hall.app) {
+                Ok(directory) => directory.report(&report).await.ok(),
+                Err(_) => None,
+            };
+            hall.drive(Input::Registered { at, state, answer: answer.map(|reported| reported.at) });
+        });
+    }
+}
+
+fn busy() -> Refusal {
+    Refusal::new(Code::Internal, "the hub is busy")
+}
