@@ -226,11 +226,13 @@ async function serve({ folder, port, write, modules, namespaces, texts, isReady 
 /**
  * Runs what `npm run build` has built, with the compatibility date and flags of wrangler.toml, and returns a `Workerd` once `/up` is
  * answered with 200. `apps` is the value of `APPS`, as JSON or not yet; without `folder` the storage is a temporary one; without `port` it is a free
- * one. The built files are copied, so that a build in the meantime changes nothing.
+ * one. The built files are copied, so that a build in the meantime changes nothing. `entry` is the path of a module to stand before the
+ * Worker's own, which it imports as `./src/entry.js`.
  */
-export function start({ folder, apps, port }) {
-  const modules = ["src/entry.js", "build/index.js", "build/index_bg.wasm"];
-  const missing = modules.filter((name) => !existsSync(at(name)));
+export function start({ folder, apps, port, entry }) {
+  const built = ["src/entry.js", "build/index.js", "build/index_bg.wasm"];
+  const modules = entry ? ["entry.js", ...built] : built;
+  const missing = built.filter((name) => !existsSync(at(name)));
   if (missing.length > 0) throw new Error(`there is no ${missing.join(" and no ")}: npm run build`);
   return serve({
     folder,
@@ -239,7 +241,8 @@ export function start({ folder, apps, port }) {
     namespaces: { ROOM: "Room", HUB: "Hub", DIRECTORY: "Directory" },
     texts: { APPS: typeof apps === "string" ? apps : JSON.stringify(apps) },
     write: (home) => {
-      for (const name of modules) cpSync(at(name), join(home, name));
+      for (const name of built) cpSync(at(name), join(home, name));
+      if (entry) cpSync(entry, join(home, "entry.js"));
     },
     isReady: (status) => status === 200,
   });

@@ -4,11 +4,11 @@
  * all do not know the call to hand something on, as before a deploy. A WebSocket at `/hubs/{name}` goes into the Hub of that name, and the Worker knows nothing of it.
  */
 export const counting = `
-import worker, { Hub as Counted, Room } from "./src/entry.js";
+import worker, { Directory, Hub as Counted, Room } from "./src/entry.js";
 let counts = {};
 let wanted = {};
 const unknown = { error: { code: "not_found", message: "no such call" } };
-export { Room };
+export { Directory, Room };
 export class Hub {
   constructor(state, env) {
     this.name = state.id.name;

@@ -25,11 +25,17 @@ export function startSubscribers(processes) {
   const helpers = Array.from({ length: processes }, () => startHelper("subscribers.mjs"));
   const tell = (jobs) => Promise.all(helpers.map(({ call }, nth) => call(jobs(nth))));
   return {
-    open: ({ port }, { wants, ...job }) =>
+    open: ({ port }, { wants, tokens, ...job }) =>
       tell((nth) => {
-        const mine = wants.filter((_, at) => at % processes === nth);
-        return { task: "open", port, ...job, wants: mine };
+        const mine = (list) => list?.filter((_, at) => at % processes === nth);
+        return { task: "open", port, ...job, wants: mine(wants), tokens: mine(tokens) };
       }),
+    /** Waits until everybody knows so many members in each presence channel; how many frames told it. */
+    know: async (name, count) => {
+      const reports = await tell(() => ({ task: "know", name, count }));
+      const sum = (type) => reports.reduce((total, report) => total + report[type], 0);
+      return { members: sum("members"), presence: sum("presence") };
+    },
     /** Waits until everybody who wants a channel has the number that `goals` has for it; when the last message came. */
     reach: async (name, goals) => {
       const reports = await tell(() => ({ task: "reach", name, goals }));

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { inSeconds, token } from "../clients/client.mjs";
 import { start, startScript } from "../workerd.mjs";
 import { processorSeconds, startHelper } from "./processes.mjs";
 
@@ -22,11 +23,15 @@ export function publishBody(channel, batch) {
   return batch ? `{"batch":[${Array(batch).fill(message).join(",")}]}` : message;
 }
 
-/** The built Worker, with an app that keeps much; `rules` say what is different for some prefixes. */
-export function startDormouse(folder, rules = []) {
-  const channels = [rule, ...rules.map((more) => ({ ...rule, ...more }))];
-  return start({ folder, apps: [{ id: "1", key, secrets: [secret], channels }] });
+/** The built Worker, with an app that keeps much; `rules` say what is different for some prefixes, and `more` what `start` takes beside. */
+export function startDormouse(folder, rules = [], more = {}) {
+  const channels = [rule, ...rules.map((other) => ({ ...rule, ...other }))];
+  return start({ folder, apps: [{ id: "1", key, secrets: [secret], channels }], ...more });
 }
+
+/** A token for every `presence-` channel. */
+export const passOf = (user) =>
+  token({ sub: user, exp: inSeconds(24 * 3600), channels: { "presence-*": ["sub"] } }, { secret });
 
 /** One of the scripts in `baselines`. */
 export function startBaseline(name, folder) {

@@ -11,16 +11,18 @@ const settleMs = 300;
 class Subscriber {
   live = 0;
 
-  constructor(group, channels) {
+  constructor(group, channels, token) {
     this.group = group;
+    this.path = token ? `${group.job.path}&token=${token}` : group.job.path;
     this.channels = new Map(channels.map((channel) => [channel, { next: undefined, isLive: false }]));
     this.connect();
   }
 
   connect() {
-    const { port, path } = this.group.job;
     this.group.tries++;
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { perMessageDeflate: false });
+    this.socket = new WebSocket(`ws://127.0.0.1:${this.group.job.port}${this.path}`, {
+      perMessageDeflate: false,
+    });
     this.socket.on("message", (bytes) => this.hear(bytes));
     // Its close says it too.
     this.socket.on("error", () => {});
@@ -45,6 +47,7 @@ class Subscriber {
     const frame = JSON.parse(text);
     const state = this.channels.get(frame.channel);
     if (frame.type === "message") return this.take(frame, state, numberIn(bytes));
+    if (frame.type === "members" || frame.type === "presence") return this.hearOf(frame, state);
     if (frame.type === "welcome") return this.subscribeAll();
     if (frame.type === "subscribed") return this.subscribed(frame, state);
     // Too much to do is no loss: it asks again.
@@ -53,6 +56,12 @@ class Subscriber {
     this.group.refusals++;
     const { socket } = this;
     setTimeout(() => this.subscribe(frame.channel, socket), Math.random() * this.group.jitterMs);
+  }
+
+  /** Members: how many there are, and how often that was told. */
+  hearOf({ type, count }, state) {
+    state.count = count;
+    this.group.told[type]++;
   }
 
   subscribeAll() {
@@ -108,6 +117,7 @@ class Group {
   received = 0;
   tries = 0;
   refusals = 0;
+  told = { members: 0, presence: 0 };
   broken = new Set();
   backAt = new Map();
   subscribers = [];
@@ -118,8 +128,9 @@ class Group {
   }
 
   addNext() {
-    const channels = this.job.wants[this.subscribers.length];
-    if (channels) this.subscribers.push(new Subscriber(this, channels));
+    const nth = this.subscribers.length;
+    const channels = this.job.wants[nth];
+    if (channels) this.subscribers.push(new Subscriber(this, channels, this.job.tokens?.[nth]));
   }
 
   isBack(subscriber) {
@@ -136,7 +147,8 @@ class Group {
   async until(isDone, what) {
     let [seen, since] = [-1, 0];
     while (!isDone() && !this.problem) {
-      const now = this.subscriptions + this.received + this.broken.size;
+      const now =
+        this.subscriptions + this.received + this.broken.size + this.told.members + this.told.presence;
       if (now !== seen) [seen, since] = [now, performance.now()];
       if (performance.now() - since > stallSeconds * 1000) this.fail(`nothing came any more: ${what()}`);
       await pause(5);
@@ -160,6 +172,14 @@ class Group {
       return open.length === 0;
     };
     await this.until(isDone, () => `${open.length} lack something, one of them in ${open[0][0]}`);
+  }
+
+  /** Waits until everybody knows so many members in each presence channel. */
+  know(count) {
+    const states = this.subscribers.flatMap(({ channels }) => [...channels]);
+    const present = states.filter(([channel]) => channel.startsWith("presence-"));
+    const isDone = () => present.every(([, state]) => state.count === count);
+    return this.until(isDone, () => `not everybody knows ${count} members`);
   }
 
   async end() {
@@ -198,6 +218,13 @@ const tasks = {
     await group.allBack();
     const { backAt, tries, refusals } = group;
     return { backAt: [...backAt.values()], tries: tries - all, refusals };
+  },
+  async know({ name, count }) {
+    const group = groups.get(name);
+    await group.know(count);
+    const { told } = group;
+    group.told = { members: 0, presence: 0 };
+    return told;
   },
   async end({ name }) {
     await groups.get(name).end();

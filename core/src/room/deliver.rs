@@ -258,14 +258,28 @@ impl Room {
             }
         }
         self.deliver_to(hubs, turn, store, out);
+        // A crash forgets what is under way, and this alarm was to find out: it rings once more.
+        let look = if self.members.is_some() { limits::PRESENCE_LEASE_MS } else { limits::DELIVERY_LOOK_MS };
+        let mut followers = self.followers.iter().flat_map(|followers| followers.by_hub.values());
+        if followers.any(|follower| follower.sent.is_some()) && self.unchanged_for(turn) < 2 * look {
+            due.push(turn.now + look);
+        }
         followed
+    }
+
+    /// How long ago anything was stored that Hubs are told, in milliseconds.
+    fn unchanged_for(&mut self, turn: Turn) -> u64 {
+        let stored = self.log.as_ref().and_then(Log::newest_at);
+        let changed = self.members_head(turn).map(|head| head / 1000);
+        stored.max(changed).map_or(u64::MAX, |last| turn.now.saturating_sub(last))
     }
 
     /// Whether those of whom nothing is known since the room woke are asked what they have. In a presence channel the alarm rings far more often than it is of use.
     fn is_time_to_ask(&mut self, turn: Turn, due: &mut Vec<u64>) -> bool {
-        let Some(changed) = self.members_head(turn) else { return true };
-        let stored = self.log.as_ref().and_then(Log::newest_at).unwrap_or(0);
-        let age = turn.now.saturating_sub(stored.max(changed / 1000));
+        if self.members.is_none() {
+            return true;
+        }
+        let age = self.unchanged_for(turn);
         if age < limits::PRESENCE_LEASE_MS {
             due.push(turn.now - age + limits::PRESENCE_LEASE_MS);
             return false;

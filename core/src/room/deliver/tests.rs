@@ -195,3 +195,22 @@ fn a_flush_that_failed_takes_what_was_delivered_with_it() {
     world.handle(Input::Flushed(Err(StoreError::Full)));
     assert_eq!(world.publish(&["two"])[0].is(), (at(1), vec!["two"], None));
 }
+
+#[test]
+fn an_alarm_that_rings_while_a_delivery_is_under_way_rings_again() {
+    let mut world = World::followed_by(History { size: 10, ttl: 3_600 }, &["a"]);
+    world.publish(&["one"]);
+    // A crash from now on forgets the delivery, and with it that there is anything to ask.
+    let outputs = world.alarm();
+    assert_eq!(alarms(&outputs, world.now), [limits::DELIVERY_LOOK_MS]);
+    world.sleep();
+    world.now += limits::DELIVERY_LOOK_MS;
+    let outputs = world.alarm();
+    assert_eq!(alarms(&outputs, world.now), [limits::DELIVERY_LOOK_MS]);
+    let [probe] = brought(outputs).try_into().unwrap();
+    assert_eq!(world.has(&probe, 1), []);
+    world.sleep();
+    world.now += limits::DELIVERY_LOOK_MS;
+    let outputs = world.alarm();
+    assert!(alarms(&outputs, world.now)[0] > limits::DELIVERY_LOOK_MS, "not for ever");
+}
