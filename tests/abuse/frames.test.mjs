@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { basic, publish } from "../clients/client.mjs";
 import { frames, runtimeFrames } from "./cases/frames.mjs";
+import { subscribes } from "./cases/presence.mjs";
 import { documented } from "./protocol.mjs";
 import { open, start } from "./server.mjs";
 import { encode, exchange, frame, Wire } from "./wire.mjs";
@@ -14,9 +15,9 @@ before(async () => {
 });
 after(() => server.stop());
 
-async function enter({ room = "chat", query = "" }) {
+async function enter({ room = "chat", path = `/rooms/${room}`, query = "" }) {
   const wire = new Wire(server);
-  wire.write(encode({ path: `/rooms/${room}?key=${open.key}${query}`, ws: true }));
+  wire.write(encode({ path: `${path}?key=${open.key}${query}`, ws: true }));
   const { status } = await wire.answer();
   assert.equal(status, 101);
   if (!query.includes("raw=1")) assert.match((await wire.next()).text, /^\{"type":"welcome"/);
@@ -66,8 +67,10 @@ async function check(cases, shorten = (said) => said) {
   );
 }
 
-test(`${frames.length} frames are refused, each with its code, and the socket lives on or is closed`, async () => {
-  for (const { expected } of frames) {
+const all = [...frames, ...subscribes];
+
+test(`${all.length} frames are refused, each with its code, and the socket lives on or is closed`, async () => {
+  for (const { expected } of all) {
     // An error frame has the codes of HTTP; what closes has one of its own.
     const code = expected.split(" ")[1];
     assert.ok(
@@ -76,7 +79,7 @@ test(`${frames.length} frames are refused, each with its code, and the socket li
       ),
     );
   }
-  await check(frames);
+  await check(all);
 });
 
 test(`${runtimeFrames.length} frames that the runtime judges`, () =>

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { credentials } from "./cases/credentials.mjs";
 import { http, queries, runtime } from "./cases/http.mjs";
+import { presence } from "./cases/presence.mjs";
 import { publish } from "./cases/publish.mjs";
 import { routes } from "./cases/routes.mjs";
 import { origins, tokens } from "./cases/tokens.mjs";
@@ -68,7 +69,7 @@ async function check(cases, ours = true) {
   assert.deepEqual(server.objects(), before, "what was refused has made an object");
 }
 
-const families = { routes, credentials, tokens, origins, publish, http, queries };
+const families = { routes, credentials, tokens, origins, publish, http, queries, presence };
 for (const [name, cases] of Object.entries(families)) {
   test(`${name}: ${cases.length} refusals, each with its status and code, none with an object`, () =>
     check(cases));

@@ -80,9 +80,11 @@ impl Subscription {
         Self { channel, may_publish, stage: Stage::Joining(want.from), data, told: None }
     }
 
-    /// Bytes that it will have when it has been told who is there.
+    /// Characters that it will have more when it is live, however far its channel comes, and has been told who is there.
     fn to_come(&self) -> usize {
-        if self.channel.has_members() && self.told.is_none() { r#","t":1763760000000000"#.len() } else { 0 }
+        let stage = serde_json::to_string(&self.stage).unwrap_or_default().len();
+        let told = if self.channel.has_members() && self.told.is_none() { r#","t":1763760000000000"#.len() } else { 0 };
+        r#"{"l":"9f2c41d07ab3:9007199254740991"}"#.len().saturating_sub(stage) + told
     }
 }
 
@@ -94,8 +96,8 @@ impl HubSession {
             return Err(Refusal::new(Code::TooLarge, message));
         }
         let to_come: usize = self.subscriptions.iter().map(Subscription::to_come).sum();
-        if self.encode().len() + to_come > limits::ATTACHMENT_BYTES {
-            let message = "what this connection asks for does not fit into what can be remembered of it: fewer channels, shorter names, or a token with fewer patterns";
+        if attached(&self.encode(), to_come) > limits::ATTACHMENT_BYTES {
+            let message = "what this connection asks for does not fit into what can be remembered of it: fewer channels, shorter names, less data, or a token with fewer patterns";
             return Err(Refusal::new(Code::TooLarge, message));
         }
         Ok(())
@@ -121,5 +123,61 @@ impl HubSession {
 
     pub(super) fn subscription_mut(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel)
+    }
+}
+
+/// Bytes of a text in an attachment, when `more` plain characters have come to it: the runtime keeps it in two bytes for each character, unless all of them are Latin-1.
+fn attached(text: &str, more: usize) -> usize {
+    if text.chars().all(|c| c <= '\u{ff}') { text.len() + more } else { 2 * (text.encode_utf16().count() + more) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HubSession, Stage, Subscription};
+    use crate::channel::ChannelName;
+    use crate::limits;
+    use crate::position::Epoch;
+    use crate::presence::MemberData;
+    use crate::session::Format;
+    use crate::token::Grants;
+
+    /// A connection of so many presence channels, as many as fit.
+    fn fullest(data: &str) -> HubSession {
+        let mut session = HubSession {
+            connection: "5c0e".repeat(8),
+            format: Format::Many,
+            user: Some("7".into()),
+            expires_at: None,
+            grants: Grants::default(),
+            info: None,
+            reviewed: None,
+            subscriptions: Vec::new(),
+        };
+        loop {
+            let channel = ChannelName::parse(&format!("presence-{}", session.subscriptions.len())).unwrap();
+            let data = Some(MemberData::parse(data).unwrap());
+            let next = Subscription { channel, may_publish: true, stage: Stage::Joining(None), data, told: None };
+            session.subscriptions.push(next);
+            if session.check_size().is_err() {
+                session.subscriptions.pop();
+                return session;
+            }
+        }
+    }
+
+    #[test]
+    fn what_fits_fits_for_as_long_as_it_lives() {
+        for (data, least) in [(r#""x""#, 90), (r#""\u00e4""#, 90), ("\"ä\"", 90), ("\"→\"", 60), ("\"🐭\"", 60)] {
+            let mut session = fullest(data);
+            assert!(session.subscriptions.len() >= least, "{data}: {}", session.subscriptions.len());
+            for subscription in &mut session.subscriptions {
+                subscription.stage = Stage::Live(Epoch::new(0xfff_ffff_ffff).at(9_007_199_254_740_991));
+                subscription.told = Some(9_999_999_999_999_999);
+            }
+            let text = session.encode();
+            let units = text.encode_utf16();
+            let bytes = if units.clone().all(|unit| unit < 256) { units.count() } else { 2 * units.count() };
+            assert!(bytes <= limits::ATTACHMENT_BYTES, "{data}: {bytes}");
+        }
     }
 }

@@ -298,7 +298,12 @@ impl Objects {
         self.wake_hub(name);
     }
 
+    /// Nobody sleeps and wakes within a millisecond: that is how a Hub's numbers grow over its sleep.
     fn wake_hub(&mut self, name: &str) {
+        if !self.halls.contains_key(name) {
+            return;
+        }
+        self.now += 1;
         let turn = self.turn();
         let outputs = self.halls.get_mut(name).map(|hall| hall.wake(turn)).unwrap_or_default();
         for output in outputs {

@@ -64,7 +64,9 @@ fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], clien
         Route::Members(channel) => {
             let admission = edge::admit_members(config()?, channel, head, now_s)?;
             let page = objects.members(&room_name(&admission.app, channel), &admission.query)?;
-            Ok(Response::json(200, serde_json::to_string(&page).unwrap_or_default()))
+            let mut response = Response::json(200, serde_json::to_string(&page).unwrap_or_default());
+            response.headers.extend(cors(admission.allow_origin.as_deref()));
+            Ok(response)
         }
         // The page's own files are the runtime's, and no Directory stands on this stage.
         Route::Page | Route::Channels | Route::Connection(_) | Route::UserConnections(_) => Err(edge::not_found()),
@@ -137,12 +139,19 @@ fn entry(stream: bool, subprotocol: bool, allow_origin: Option<&str>, object: St
         (true, origin) => {
             let always =
                 [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")];
-            let cors = origin.iter().flat_map(|o| [("access-control-allow-origin", *o), ("vary", "origin")]);
-            Response::new(200, &always.into_iter().chain(cors).collect::<Vec<_>>(), String::new())
+            let mut response = Response::new(200, &always, String::new());
+            response.headers.extend(cors(origin));
+            response
         }
     };
     response.object = Some(object);
     response
+}
+
+/// For pages, which may read what they asked for.
+fn cors(origin: Option<&str>) -> impl Iterator<Item = (String, String)> {
+    let headers = origin.into_iter().flat_map(|o| [("access-control-allow-origin", o), ("vary", "origin")]);
+    headers.map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 fn publish(
