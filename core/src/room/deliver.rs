@@ -247,6 +247,7 @@ impl Room {
         let (mut hubs, mut tries) = (Vec::new(), 0);
         for (hub, retry_at, cursor, shown) in waiting {
             let complete = cursor == Cursor::Told(head) && !self.is_stale(shown, turn);
+        let under_way = followers.by_hub.len() - waiting.len();
             match retry_at {
                 Some(at) if at > turn.now || tries >= limits::DELIVERY_TRIES_AT_ONCE => due.push(at),
                 Some(_) => {
@@ -261,6 +262,10 @@ impl Room {
         followed
     }
 
+        if under_way + tries > 0 {
+            // This alarm rang instead of the one that was set for them, and what is on its way is not known any more if the room falls.
+            due.push(turn.now + limits::DELIVERY_LOOK_MS);
+        }
     /// Whether those of whom nothing is known since the room woke are asked what they have. In a presence channel the alarm rings far more often than it is of use.
     fn is_time_to_ask(&mut self, turn: Turn, due: &mut Vec<u64>) -> bool {
         let Some(changed) = self.members_head(turn) else { return true };

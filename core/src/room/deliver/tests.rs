@@ -87,6 +87,21 @@ fn what_fails_is_tried_again_after_longer_and_longer_pauses() {
 }
 
 #[test]
+fn a_room_that_falls_while_it_tries_again_is_woken_all_the_same() {
+    let mut world = World::followed_by(History { size: 10, ttl: 3_600 }, &["a"]);
+    let to = world.publish(&["one"]).remove(0);
+    world.receipt(&to, failed());
+    world.now += limits::DELIVERY_RETRY_MS;
+    assert_eq!(alarms(&world.alarm(), world.now), [limits::DELIVERY_LOOK_MS]);
+    world.now += 60_000;
+    assert_eq!(alarms(&world.alarm(), world.now), [limits::DELIVERY_LOOK_MS], "it is still on its way");
+    world.sleep();
+    world.now += limits::DELIVERY_LOOK_MS;
+    let probe = brought(world.alarm()).remove(0);
+    assert_eq!(brought(world.has(&probe, 0))[0].is(), (at(0), vec!["one"], None));
+}
+
+#[test]
 fn an_answer_that_says_nothing_new_makes_no_loop() {
     let mut world = World::followed_by(History::default(), &["a"]);
     let to = world.publish(&["one", "two"]).remove(0);
