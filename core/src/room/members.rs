@@ -192,8 +192,10 @@ impl Room {
         let last = known.remove(&session.connection);
         let revision = known.told;
         // It may have been the one whose attachment says what has been told.
-        if !known.own.is_empty() && session.told.is_some_and(|told| told >= revision) {
-            out.push(Output::Told { revision });
+        if session.told.is_some_and(|told| told >= revision)
+            && let Some(of) = known.own.keys().find(|other| !known.fresh.contains(*other))
+        {
+            out.push(Output::Told { of: of.clone(), revision });
         }
         let Some(user) = last else { return };
         let number = known.roster.number(turn.now);

@@ -111,7 +111,8 @@ impl World {
                     self.tell_one(told.revision);
                 }
             }
-            Output::Told { revision } => self.tell_one(revision),
+            Output::Told { of, revision } => self.sockets.get_mut(&of).unwrap().0.told = Some(revision),
+            Output::AnnounceIn(_) if self.timeless => {}
             Output::AnnounceIn(pause) => {
                 self.now += pause;
                 self.handle(Input::Announce);
