@@ -39,6 +39,8 @@ struct Hub {
 
 impl View {
     fn anew(&mut self, list: &[Member], count: u64) {
+    /// The answer to its report has not come.
+    reporting: bool,
         self.users = Some(list.iter().map(|member| member.user.clone()).collect());
         self.count = count;
     }
@@ -122,10 +124,11 @@ impl World {
                 self.deliveries += 1;
                 let delivery = Delivery::decode(&delivery).unwrap();
                 let known = self.hubs.get_mut(hub.as_str()).unwrap();
-                if let Some(changes) = &delivery.members {
+                if let Some(changes) = delivery.members.as_ref().filter(|_| !known.reporting) {
                     known.take(changes);
                 }
-                let receipt = Receipt { wanted: true, have: Some(delivery.position()), members: known.have };
+                let (have, members, reporting) = (Some(delivery.position()), known.have, known.reporting);
+                let receipt = Receipt { wanted: true, have, members, reporting };
                 self.handle(Input::Receipt { hub, ticket, result: Ok(receipt) });
             }
             Output::Refuse(refusal) => panic!("{refusal}"),
@@ -175,12 +178,15 @@ impl World {
             at: self.now * 1000 + self.number,
             have,
             whole,
+        known.reporting = true;
             joined: joined.iter().map(member).collect(),
             left: left.iter().map(|user| (*user).to_owned()).collect(),
             list: have.is_none(),
         };
         let changes = self.decide(|room, turn, store, out| room.report(&report, turn, store, out)).unwrap();
-        self.hubs.get_mut(hub).unwrap().answered(&changes);
+        let known = self.hubs.get_mut(hub).unwrap();
+        known.reporting = false;
+        known.answered(&changes);
     }
 
     /// Time passes; the alarm rings when it is due.
