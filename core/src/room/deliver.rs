@@ -279,10 +279,10 @@ impl Room {
             due.push(turn.now - age + limits::PRESENCE_LEASE_MS);
             return false;
         }
-        // Soon after the last change, as often as is needed for an answer; else once a day.
+        // Soon after the last change, as often as is needed for an answer; else once an hour.
         age < 5 * limits::PRESENCE_LEASE_MS
             || !self.has_own_members()
-            || turn.now % limits::IDLE_LOOK_MS < 2 * limits::PRESENCE_LEASE_MS
+            || turn.now % limits::PRESENCE_LOOK_MS < 2 * limits::PRESENCE_LEASE_MS
     }
 
     pub(super) fn is_stale(&mut self, shown: Shown, turn: Turn) -> bool {

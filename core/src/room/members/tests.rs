@@ -383,6 +383,23 @@ fn calls_that_come_late_or_twice_change_nothing() {
 }
 
 #[test]
+fn a_room_with_members_of_its_own_asks_who_follows_once_an_hour() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.report("v1:1:weur:0", &["b"], &[], false);
+    world.wait(limits::PRESENCE_LOOK_MS - world.now % limits::PRESENCE_LOOK_MS - 1_000);
+    for _ in 0..3 {
+        let before = world.deliveries;
+        for _ in 0..limits::PRESENCE_LOOK_MS / 10_000 {
+            // It may have fallen, for all that it knows.
+            world.sleep();
+            world.wait(10_000);
+        }
+        assert!((1..=2).contains(&(world.deliveries - before)), "{}", world.deliveries - before);
+    }
+}
+
+#[test]
 fn a_hub_that_reports_does_not_say_that_it_needs_to_know_nothing() {
     let mut world = World::new();
     world.connect("1", "a");
