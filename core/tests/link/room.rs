@@ -31,6 +31,8 @@ pub(super) struct RoomSide {
     tickets: BTreeMap<u64, Asker>,
     /// Sockets of its own, by connection.
     pub(super) guests: BTreeMap<String, Guest>,
+    /// Whether its alarm has rung in this life: what it asked then, it asks by no other.
+    pub(super) asks: bool,
     /// When it announces.
     pub(super) timer: Option<u64>,
 }
@@ -62,6 +64,7 @@ impl RoomSide {
             gate: VecDeque::new(),
             tickets: BTreeMap::new(),
             guests: BTreeMap::new(),
+            asks: false,
             timer: None,
         }
     }
@@ -90,14 +93,20 @@ impl RoomSide {
         self.life += 1;
         self.flushing = false;
         self.timer = None;
+        self.asks = false;
         self.room = Room::wake(self.name.clone(), self.rule.clone(), self.alarm).with_tree(self.tree);
     }
 }
 
 impl World {
+    fn is_asking(&self, nth: usize) -> bool {
+        self.rooms[nth].asks && self.waits(Party::Room(nth), self.rooms[nth].life)
+    }
+
     pub(super) fn room_crashes(&mut self, nth: usize, disk_too: bool) {
         self.tally.crashes += 1;
         self.tally.losses += u64::from(disk_too);
+        self.asks_in_vain |= self.is_asking(nth);
         let side = &mut self.rooms[nth];
         if disk_too {
             side.disk = MemoryStore::default();
@@ -123,6 +132,7 @@ impl World {
     /// Memory goes, and with it timers and who waited; sockets stay, and what was written or said goes its way.
     pub(super) fn room_traps(&mut self, nth: usize) {
         self.tally.traps += 1;
+        self.asks_in_vain |= self.is_asking(nth);
         let side = &mut self.rooms[nth];
         let is_answered = |ticket: u64| {
             let answers =

@@ -47,6 +47,8 @@ pub(super) struct World {
     wants: Vec<[bool; ROOMS]>,
     /// Milliseconds that a step takes at most.
     pace: u64,
+    /// Whether a Room fell while it asked what its followers have.
+    pub(super) asks_in_vain: bool,
 }
 
 pub(super) fn message(body: &str) -> NewMessage {
@@ -92,6 +94,7 @@ impl World {
             publishing: true,
             wants: vec![[true; ROOMS]; READERS],
             pace,
+            asks_in_vain: false,
         }
     }
 
@@ -117,8 +120,12 @@ impl World {
             }
         }
         // A Room that fell between storing and delivering asks its followers when its alarm rings, ten minutes later; one that
-        // has lost its followers too is found by the Hubs' review, once a day.
-        let patience = if self.tally.losses == 0 { 4 * limits::ID_WINDOW_MS } else { 2 * limits::HUB_REVIEW_MS };
+        // has lost its followers too, or falls again while it asks, is found by the Hubs' review, once a day.
+        let patience = match (self.tally.losses, self.asks_in_vain) {
+            (0, false) if self.has_members => 2 * limits::PRESENCE_LOOK_MS,
+            (0, false) => 4 * limits::ID_WINDOW_MS,
+            _ => 2 * limits::HUB_REVIEW_MS,
+        };
         let mut calm_at = None;
         let (cleared_at, steps, speaks) = (self.now, self.tally.steps, self.rng.bool());
         while self.now < cleared_at + patience {
@@ -206,10 +213,11 @@ impl World {
         if !self.stormy && !self.publishing && self.is_idle() {
             let rooms = self.rooms.iter().flat_map(|side| [side.alarm, side.timer]).flatten();
             let next = rooms.chain(self.hubs.iter().filter_map(|side| side.alarm)).min();
-            self.now = next.map_or(self.now + 60_000, |next| next.max(self.now));
+            self.now = next.unwrap_or(u64::MAX).min(self.now + 60_000).max(self.now);
         }
         for nth in 0..ROOMS {
             if self.rooms[nth].alarm.is_some_and(|at| at <= self.now) {
+                self.rooms[nth].asks = true;
                 self.rooms[nth].alarm = None;
                 let sessions = self.rooms[nth].guests.values().map(|guest| guest.session.clone()).collect();
                 return self.drive_room(nth, Input::Alarm { sessions });
