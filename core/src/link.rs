@@ -96,11 +96,14 @@ pub struct Receipt {
     /// The revision of the members that its sockets have been told. `None`: none of them has been told anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u64>,
+    /// Whether the answer to a report of its own is on its way: that brings what `members` lacks.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub reporting: bool,
 }
 
 impl Receipt {
     /// Nobody wants the channel.
-    pub const UNWANTED: Self = Self { wanted: false, have: None, members: None };
+    pub const UNWANTED: Self = Self { wanted: false, have: None, members: None, reporting: false };
 }
 
 impl Delivery {

@@ -177,6 +177,12 @@ impl Roster {
         rows
     }
 
+    /// The number of the last report of a source that changed anything; 0 if none is known.
+    pub(crate) fn last_word(&self, source: &str) -> u64 {
+        let rows = self.users.values().filter_map(|rows| rows.get(source)).map(|row| row.at);
+        rows.chain(self.whole.get(source).copied()).max().unwrap_or(0)
+    }
+
     /// The users whom a source has.
     pub(crate) fn of(&self, source: &str) -> impl Iterator<Item = &str> {
         let has = move |rows: &BTreeMap<String, MemberRow>| rows.get(source).is_some_and(|row| row.gone == 0);

@@ -178,7 +178,7 @@ impl Home {
             Output::Deliver { hub, ticket, delivery } => self.deliver(hub, ticket, delivery),
             Output::Announce(announcement) => self.announce(&announcement),
             Output::AnnounceIn(pause) => self.announce_in(pause),
-            Output::Told { revision } => self.told_one(revision),
+            Output::Told { of, revision } => self.told(&of, revision),
             Output::Relay { hubs, ticket, delivery } => self.relay(hubs, ticket, delivery),
             Output::Count => self.drive(Input::Counted { sockets: self.open() }),
             Output::Register(report) => self.register(report),

@@ -12,8 +12,9 @@ impl Hub {
     /// Takes what comes, and says what the Hub has then. No request, no row; one attachment is written, whatever the number of sockets, and one for members.
     pub(super) fn deliver(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> Receipt {
         // First: who publishes has come before that.
-        let members = if delivery.channel.has_members() { self.members_came(delivery, out) } else { None };
-        Receipt { members, ..self.messages_came(delivery, out) }
+        let has_members = delivery.channel.has_members();
+        let (members, reporting) = if has_members { self.members_came(delivery, out) } else { (None, false) };
+        Receipt { members, reporting, ..self.messages_came(delivery, out) }
     }
 
     /// Takes messages, and drops what is known.
@@ -22,13 +23,15 @@ impl Hub {
         let Some(known) = self.channels.get_mut(channel) else { return Receipt::UNWANTED };
         let have = match known.have {
             // The answer to the call that follows is still on its way. This delivery does not stand for it: the call may fail yet.
-            None => return Receipt { wanted: true, have: None, members: None },
+            None => return Receipt { wanted: true, have: None, members: None, reporting: false },
             Some(have) if have.epoch != delivery.after.epoch => {
                 self.start_anew(channel, have, out);
-                return Receipt { wanted: true, have: None, members: None };
+                return Receipt { wanted: true, have: None, members: None, reporting: false };
             }
             Some(have) if have.seq < delivery.after.seq => {
-                let Some(gap) = delivery.gap else { return Receipt { wanted: true, have: Some(have), members: None } };
+                let Some(gap) = delivery.gap else {
+                    return Receipt { wanted: true, have: Some(have), members: None, reporting: false };
+                };
                 let gap = Gap { after: have, position: delivery.after, reason: gap.reason };
                 for (format, slots) in known.audience() {
                     self.tell_gap(&slots, format, channel, gap, out);
@@ -42,7 +45,7 @@ impl Hub {
         self.broadcast(channel, &new, out);
         let end = new.last().map_or(have, |(position, _)| *position);
         self.has(channel, end, out);
-        Receipt { wanted: true, have: Some(end), members: None }
+        Receipt { wanted: true, have: Some(end), members: None, reporting: false }
     }
 
     /// One frame for each message and format, for all who are live.

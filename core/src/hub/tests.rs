@@ -195,7 +195,7 @@ fn a_new_epoch_begins_with_the_rooms_own_words() {
     let slot = live(&mut hub, "a", 7);
     let new = |seq| Epoch::new(1).at(seq);
     let (receipt, out) = deliver(&mut hub, Delivery { after: new(0), ..delivery("a", 0, 1) });
-    assert_eq!(receipt, Receipt { wanted: true, have: None, members: None });
+    assert_eq!(receipt, Receipt { wanted: true, have: None, members: None, reporting: false });
     assert!(out.iter().any(|output| matches!(output, Output::Follow { .. })), "{out:?}");
     let out = followed(&mut hub, "a", Ok(new(1)));
     let from = Begin::After(at(7));

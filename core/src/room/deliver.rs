@@ -20,9 +20,13 @@ impl Follower {
     }
 
     /// Learns what the Hub's sockets have been told of the members. Whether that is what they were to be told.
-    fn heard(&mut self, members: Option<u64>, sent: Sent) -> bool {
+    fn heard(&mut self, members: Option<u64>, reporting: bool, sent: Sent) -> bool {
         if sent.outdated {
             return true;
+        }
+        if reporting {
+            // It may have none of what the answer brings, which it was taken to have.
+            return sent.members.is_none();
         }
         self.shown = members.map_or(Shown::Nothing, Shown::Told);
         members.zip(sent.members).is_none_or(|(members, sent)| members >= sent)
@@ -178,7 +182,7 @@ impl Room {
         else {
             return false;
         };
-        let (have, members) = match result {
+        let (have, members, reporting) = match result {
             Ok(Receipt { wanted: false, .. }) => {
                 if self.strike_out(hub, turn, store, out).is_err() {
                     self.failed(hub, turn, out);
@@ -186,8 +190,8 @@ impl Room {
                 return false;
             }
             // Without a position it has not begun: the answer to its `follow` is still on its way.
-            Ok(Receipt { have, members, .. }) => (*have, *members),
-            Err(_) => (None, None),
+            Ok(Receipt { have, members, reporting, .. }) => (*have, *members, *reporting),
+            Err(_) => (None, None, false),
         };
         let news = have.zip(self.log(turn, store).ok().map(|log| log.position()));
         let told = news.zip(self.follower(hub)).map(|((have, head), follower)| {
@@ -201,7 +205,7 @@ impl Room {
         let mut stale = false;
         if let Some(follower) = self.follower(hub) {
             follower.failures = 0;
-            let understood = follower.heard(members, sent);
+            let understood = follower.heard(members, reporting, sent);
             let shown = follower.shown;
             stale = understood && self.is_stale(shown, turn);
             if !understood {
@@ -243,6 +247,7 @@ impl Room {
         let waiting: Vec<_> =
             waiting.map(|(hub, follower)| (hub.clone(), follower.retry_at, follower.cursor, follower.shown)).collect();
         let followed = !followers.by_hub.is_empty();
+        let under_way = followers.by_hub.len() - waiting.len();
         let asks = followed && self.is_time_to_ask(turn, due);
         let (mut hubs, mut tries) = (Vec::new(), 0);
         for (hub, retry_at, cursor, shown) in waiting {
@@ -256,6 +261,10 @@ impl Room {
                 None if !spent && (complete || (cursor == Cursor::Unknown && !asks)) => {}
                 None => hubs.push(hub),
             }
+        }
+        if under_way + tries > 0 {
+            // This alarm rang instead of the one that was set for them, and what is on its way is not known any more if the room falls.
+            due.push(turn.now + limits::DELIVERY_LOOK_MS);
         }
         self.deliver_to(hubs, turn, store, out);
         // A crash forgets what is under way, and this alarm was to find out: it rings once more.
@@ -284,10 +293,10 @@ impl Room {
             due.push(turn.now - age + limits::PRESENCE_LEASE_MS);
             return false;
         }
-        // Soon after the last change, as often as is needed for an answer; else once a day.
+        // Soon after the last change, as often as is needed for an answer; else once an hour.
         age < 5 * limits::PRESENCE_LEASE_MS
             || !self.has_own_members()
-            || turn.now % limits::IDLE_LOOK_MS < 2 * limits::PRESENCE_LEASE_MS
+            || turn.now % limits::PRESENCE_LOOK_MS < 2 * limits::PRESENCE_LEASE_MS
     }
 
     pub(super) fn is_stale(&mut self, shown: Shown, turn: Turn) -> bool {

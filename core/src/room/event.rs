@@ -177,8 +177,10 @@ pub enum Output {
     Announce(Announcement),
     /// Give [`Input::Announce`] after so many milliseconds.
     AnnounceIn(u64),
-    /// Have the attachment of any socket remember that all of them have been told of the members up to this revision.
+    /// Have a connection's attachment remember that all who have been told of the members have been up to this revision.
     Told {
+        /// The connection's id: one of those.
+        of: String,
         /// The revision.
         revision: u64,
     },

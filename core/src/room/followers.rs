@@ -42,6 +42,8 @@ pub(super) struct Follower {
     pub(super) cursor: Cursor,
     /// What it has of the members.
     pub(super) shown: Shown,
+    /// The number of the last report by which it was told of them; 0: none since the room woke.
+    pub(super) reported: u64,
     /// The delivery that is on its way: one at most.
     pub(super) sent: Option<Sent>,
     /// Deliveries that failed, in a row.
@@ -98,7 +100,7 @@ pub(super) struct Sent {
 
 impl Follower {
     fn new(epoch: Epoch, at: Option<u64>, cursor: Cursor) -> Self {
-        Self { epoch, at, cursor, shown: Shown::Unknown, sent: None, failures: 0, retry_at: None }
+        Self { epoch, at, cursor, shown: Shown::Unknown, reported: 0, sent: None, failures: 0, retry_at: None }
     }
 }
 
@@ -137,14 +139,15 @@ impl Room {
         if known.is_some_and(|follower| follower.at >= Some(*at)) {
             return Ok(Followed { position });
         }
-        let known = known.map(|follower| follower.epoch);
+        let (known, reported) = (known.map(|follower| follower.epoch), known.map_or(0, |follower| follower.reported));
         if known.is_none() && followers.by_hub.len() >= limits::FOLLOWERS_MAX {
             return Err(Refusal::new(Code::Overloaded, "this channel has as many followers as it can serve"));
         }
         if known != Some(position.epoch) {
             store.follow(hub, position.epoch).map_err(refusal_of)?;
         }
-        followers.by_hub.insert(hub.clone(), Follower::new(position.epoch, Some(*at), Cursor::Assumed(position)));
+        let follower = Follower::new(position.epoch, Some(*at), Cursor::Assumed(position));
+        followers.by_hub.insert(hub.clone(), Follower { reported, ..follower });
         Ok(Followed { position })
     }
 

@@ -85,7 +85,12 @@ impl Room {
         if known.roster.count(turn.now) + report.joined.len() as u64 > limits::MEMBERS_MAX as u64 {
             return Err(Refusal::new(Code::Overloaded, "this channel has as many members as it can list"));
         }
-        self.take(report, turn, store, out).map_err(|error| self.unwritten(error, turn, out))?;
+        // The last that is known of what the Hub said. A sleep leaves of that what changed something.
+        let before = match self.follower(&report.hub).map_or(0, |follower| follower.reported) {
+            0 => self.members.as_ref().map_or(0, |known| known.roster.last_word(&report.hub)),
+            reported => reported,
+        };
+        let news = self.take(report, turn, store, out).map_err(|error| self.unwritten(error, turn, out))?;
         let answer = match &mut self.members {
             Some(known) => {
                 let mut answer = known.roster.since(report.have, turn.now, limits::MEMBERS_PER_DELIVERY, true);
@@ -96,8 +101,11 @@ impl Room {
             }
             None => Changes::default(),
         };
-        if let Some(follower) = self.follower(&report.hub) {
-            follower.shown = Shown::Assumed(answer.revision);
+        // Who said it late, or by a call that came twice, does not hear the answer.
+        if let Some(follower) = self.follower(&report.hub).filter(|_| report.at > before) {
+            let is_first = follower.reported == 0 && !news;
+            follower.shown = if is_first { Shown::Unknown } else { Shown::Assumed(answer.revision) };
+            follower.reported = report.at;
             if let Some(sent) = &mut follower.sent {
                 sent.outdated = true;
             }
@@ -107,14 +115,15 @@ impl Room {
         Ok(answer)
     }
 
+    /// Takes what a report says. Whether that was news.
     fn take<S: Store>(
         &mut self,
         report: &Report,
         turn: Turn,
         store: &mut S,
         out: &mut Vec<Output>,
-    ) -> Result<(), StoreError> {
-        let Some(known) = &mut self.members else { return Ok(()) };
+    ) -> Result<bool, StoreError> {
+        let Some(known) = &mut self.members else { return Ok(false) };
         let (hub, at, now) = (&report.hub, report.at, turn.now);
         let mut rows = Vec::new();
         if !report.joined.is_empty() || report.whole {
@@ -128,11 +137,12 @@ impl Room {
             rows.extend(report.joined.iter().filter_map(|member| known.roster.join(hub, member, at, now)));
         }
         let has = known.roster.of(hub).next().is_some();
+        let news = rows.iter().any(|row| row.source == *hub);
         self.write_members(&rows, turn, store, out)?;
         if has {
             self.enrol_member(hub, at, turn, store)?;
         }
-        Ok(())
+        Ok(news)
     }
 
     /// Writes rows; when leaves among them come true, the alarm rings.
@@ -192,8 +202,10 @@ impl Room {
         let last = known.remove(&session.connection);
         let revision = known.told;
         // It may have been the one whose attachment says what has been told.
-        if !known.own.is_empty() && session.told.is_some_and(|told| told >= revision) {
-            out.push(Output::Told { revision });
+        if session.told.is_some_and(|told| told >= revision)
+            && let Some(of) = known.own.keys().find(|other| !known.fresh.contains(*other))
+        {
+            out.push(Output::Told { of: of.clone(), revision });
         }
         let Some(user) = last else { return };
         let number = known.roster.number(turn.now);

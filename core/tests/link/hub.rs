@@ -1,6 +1,6 @@
 //! A Hub with its sockets.
 
-use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_of};
+use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_of, room_of};
 use super::world::World;
 use dormouse_core::call::VERSION;
 use dormouse_core::channel::ChannelName;
@@ -8,6 +8,7 @@ use dormouse_core::config::App;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub, HubConnect, HubSession, Input, Output, Slot};
 use dormouse_core::link::{Delivery, Follow, Relay, decode_receipts, hub_name};
+use dormouse_core::presence::Report;
 use dormouse_core::session::Format;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,6 +21,8 @@ pub(super) struct HubSide {
     /// The rows, and whether they are marked.
     rows: BTreeMap<ChannelName, bool>,
     tickets: BTreeMap<u64, Call>,
+    /// It has lost its memory, and whether by a trap: the next event wakes it.
+    asleep: Option<bool>,
 }
 
 pub(super) struct Socket {
@@ -41,6 +44,7 @@ impl HubSide {
             slots: BTreeMap::new(),
             rows: BTreeMap::new(),
             tickets: BTreeMap::new(),
+            asleep: None,
         }
     }
 
@@ -61,15 +65,25 @@ impl HubSide {
 
 impl World {
     /// Memory goes; sockets and attachments stay. In a trap, calls that are under way are lost as well.
-    pub(super) fn hub_wakes(&mut self, nth: usize, trapped: bool) -> Result<(), String> {
+    pub(super) fn hub_falls(&mut self, nth: usize, trapped: bool) {
         let side = &mut self.hubs[nth];
         side.life += 1;
         for Call { caller, body } in std::mem::take(&mut side.tickets).into_values() {
             // It had taken a relay, and falls before it answers.
             self.tally.broken_relays += 1;
-            self.replies.extend(caller.map(|caller| Reply { caller, answer: body.lost() }));
+            self.replies.extend(caller.map(|caller| Reply { caller, answer: body.lost(&self.names) }));
+        }
+        if super::shows() {
+            println!("{} hub {nth} falls, trapped: {trapped}", self.now);
         }
         side.slots.clear();
+        side.asleep = Some(trapped || side.asleep == Some(true));
+    }
+
+    /// Before any event.
+    fn wakes(&mut self, nth: usize) -> Result<(), String> {
+        let side = &mut self.hubs[nth];
+        let Some(trapped) = side.asleep.take() else { return Ok(()) };
         side.hub = Hub::wake(self.app.clone());
         side.hub.armed(side.alarm);
         for (connection, socket) in &mut side.sockets {
@@ -84,24 +98,32 @@ impl World {
         self.hub_performs(nth, out, None)
     }
 
-    pub(super) fn hub_crashes(&mut self, nth: usize) -> Result<(), String> {
+    /// Memory goes while calls are under way, and sockets stay. Those who wait for an answer make themselves heard.
+    pub(super) fn hub_traps(&mut self, nth: usize) -> Result<(), String> {
+        self.tally.traps += 1;
+        self.hub_falls(nth, true);
+        self.wakes(nth)
+    }
+
+    pub(super) fn hub_crashes(&mut self, nth: usize) {
         self.tally.crashes += 1;
         for socket in std::mem::take(&mut self.hubs[nth].sockets).into_values() {
             self.readers[socket.reader].at = None;
             self.readers[socket.reader].forgets();
         }
-        self.hub_wakes(nth, false)
+        self.hub_falls(nth, false);
     }
 
     pub(super) fn connects(&mut self, reader: usize, nth: usize) -> Result<(), String> {
+        self.wakes(nth)?;
         self.connections += 1;
         let connection = format!("c{}", self.connections);
         let connect = HubConnect {
             version: VERSION,
             format: Format::Many,
-            user: None,
+            user: self.has_members.then(|| Self::user(reader)),
             expires_at: None,
-            grants: dormouse_core::token::Grants::default(),
+            grants: self.grants.clone(),
             info: None,
             wants: Vec::new(),
         };
@@ -110,6 +132,7 @@ impl World {
 
     /// A connection breaks: what was on the wire is lost.
     pub(super) fn breaks(&mut self, nth: usize, connection: &str) -> Result<(), String> {
+        self.wakes(nth)?;
         let Some(socket) = self.hubs[nth].sockets.remove(connection) else { return Ok(()) };
         self.readers[socket.reader].at = None;
         self.readers[socket.reader].forgets();
@@ -118,6 +141,7 @@ impl World {
     }
 
     pub(super) fn frame_goes_up(&mut self, nth: usize, connection: &str) -> Result<(), String> {
+        self.wakes(nth)?;
         let Some(socket) = self.hubs[nth].sockets.get_mut(connection) else { return Ok(()) };
         let Some(text) = socket.up.pop_front() else { return Ok(()) };
         let slot = socket.slot;
@@ -126,6 +150,7 @@ impl World {
 
     /// A delivery arrives, for the Hub alone or for others too.
     pub(super) fn hub_hears(&mut self, nth: usize, call: Call) -> Result<(), String> {
+        self.wakes(nth)?;
         let ticket = self.tally.steps;
         let refused = |refusal: dormouse_core::refusal::Refusal| refusal.to_string();
         let input = match &call.body {
@@ -163,6 +188,7 @@ impl World {
             Answer::Followed { channel, at, result } => Input::Followed { channel, at, result },
             Answer::Missed { channel, from, result } => Input::Missed { channel, from, result },
             Answer::Published { channel, result } => Input::Published { channel, result },
+            Answer::Reported { channel, at, result } => Input::Reported { channel, at, result },
             Answer::Unfollowed => return Ok(()),
             Answer::Forwarded { hub, ticket, result } => Input::Forwarded { ticket, hub, result },
             Answer::Receipt { .. } | Answer::Relayed { .. } => return Err("a receipt for a hub".into()),
@@ -171,7 +197,11 @@ impl World {
     }
 
     pub(super) fn drive_hub(&mut self, nth: usize, input: Input, arriving: Option<usize>) -> Result<(), String> {
+        self.wakes(nth)?;
         let turn = self.turn();
+        if super::shows() {
+            println!("{} hub {nth} {input:?}", self.now);
+        }
         let mut out = Vec::new();
         self.hubs[nth].hub.handle(input, turn, &mut out);
         self.hub_performs(nth, out, arriving)
@@ -179,6 +209,9 @@ impl World {
 
     fn hub_performs(&mut self, nth: usize, outputs: Vec<Output>, arriving: Option<usize>) -> Result<(), String> {
         for output in outputs {
+            if super::shows() {
+                println!("    hub {nth}: {output:?}");
+            }
             let side = &mut self.hubs[nth];
             match output {
                 Output::Accept { slot, session } => {
@@ -231,9 +264,7 @@ impl World {
 
     fn hub_calls(&mut self, nth: usize, call: Output) -> Result<(), String> {
         self.tally.calls += 1;
-        let room = |channel: &ChannelName| {
-            channel.as_str().strip_prefix("channel-").and_then(|nth| nth.parse::<usize>().ok()).unwrap()
-        };
+        let room = |channel: &ChannelName| room_of(channel.as_str()).unwrap();
         let side = &mut self.hubs[nth];
         let follow = |at| Follow { version: VERSION, hub: format!("v1:1:weur:{nth}"), at };
         let body = match call {
@@ -241,6 +272,12 @@ impl World {
             Output::Unfollow { channel, at } => Body::Unfollow { room: room(&channel), follow: follow(at) },
             Output::Missed { channel, from } => Body::Missed { room: room(&channel), from },
             Output::Publish { channel, messages } => Body::Publish { room: room(&channel), messages },
+            Output::Report { channel, report } => {
+                self.tally.reports += 1;
+                self.tally.whole_reports += u64::from(report.whole);
+                let report = Report { hub: format!("v1:1:weur:{nth}"), ..report };
+                Body::Report { room: room(&channel), report }
+            }
             Output::Forward { ticket, hub: name, delivery } => {
                 self.tally.forwards += 1;
                 Body::Forward { hub: hub_of(&name)?, name, ticket, text: delivery.to_string() }

@@ -4,7 +4,9 @@
 //! - what is acknowledged is stored, and what is seen is stored;
 //! - a reader's sequence of each channel has neither a hole nor a repeat, except for a gap that it was told;
 //! - nothing comes of a channel that was not asked for;
-//! - and when the weather clears, every reader has everything of its channels up to their logs' ends, whichever Hub it is on.
+//! - and when the weather clears, every reader has everything of its channels up to their logs' ends, whichever Hub it is on;
+//! - in a half of the histories channels have members, on Hubs and in the Rooms themselves: nobody comes twice, `count` is right with every frame, and within
+//!   [`presence::BOUND_MS`] after the weather has cleared all know who is there, and nobody else.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +17,7 @@
 
 mod hub;
 mod network;
+mod presence;
 mod reader;
 mod room;
 mod world;
@@ -39,6 +42,15 @@ pub(crate) struct Tally {
     pub(crate) crashes: u64,
     pub(crate) losses: u64,
     pub(crate) full: u64,
+    pub(crate) traps: u64,
+    /// Where there are members.
+    pub(crate) guests: u64,
+    pub(crate) reports: u64,
+    pub(crate) whole_reports: u64,
+    pub(crate) announcements: u64,
+    pub(crate) lists: u64,
+    pub(crate) joins: u64,
+    pub(crate) leaves: u64,
 }
 
 impl Tally {
@@ -60,7 +72,21 @@ impl Tally {
         self.crashes += other.crashes;
         self.losses += other.losses;
         self.full += other.full;
+        self.traps += other.traps;
+        self.guests += other.guests;
+        self.reports += other.reports;
+        self.whole_reports += other.whole_reports;
+        self.announcements += other.announcements;
+        self.lists += other.lists;
+        self.joins += other.joins;
+        self.leaves += other.leaves;
     }
+}
+
+/// Whether what happens is to be seen: in a run with `SEED` set.
+fn shows() -> bool {
+    static SHOWS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *SHOWS.get_or_init(|| std::env::var("SEED").is_ok())
 }
 
 /// Runs the history of a seed; `Err` says what was violated, and when.

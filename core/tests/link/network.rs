@@ -5,10 +5,11 @@ use dormouse_core::channel::ChannelName;
 use dormouse_core::link::{Delivery, Follow, Receipt, Receipts};
 use dormouse_core::message::NewMessage;
 use dormouse_core::position::Position;
+use dormouse_core::presence::{Changes, Report};
 use dormouse_core::refusal::{Code, Refusal};
 
 /// A request between objects.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Call {
     /// Who waits for the answer; `None` for one that was repeated by the network.
     pub(super) caller: Option<Caller>,
@@ -28,7 +29,7 @@ pub(super) enum Party {
     Hub(usize),
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum Body {
     Follow {
         room: usize,
@@ -45,6 +46,10 @@ pub(super) enum Body {
     Publish {
         room: usize,
         messages: Vec<NewMessage>,
+    },
+    Report {
+        room: usize,
+        report: Report,
     },
     Deliver {
         hub: usize,
@@ -74,11 +79,13 @@ pub(super) struct Reply {
     pub(super) answer: Answer,
 }
 
+#[derive(Debug)]
 pub(super) enum Answer {
     Followed { channel: ChannelName, at: u64, result: Result<Position, Refusal> },
     Unfollowed,
     Missed { channel: ChannelName, from: Begin, result: Result<Delivery, Refusal> },
     Published { channel: ChannelName, result: Result<Vec<Outcome>, Refusal> },
+    Reported { channel: ChannelName, at: u64, result: Result<Changes, Refusal> },
     Receipt { hub: String, ticket: u64, result: Result<Receipt, Refusal> },
     Relayed { hubs: Vec<String>, ticket: u64, result: Result<Receipts, Refusal> },
     Forwarded { hub: String, ticket: u64, result: Result<String, Refusal> },
@@ -96,6 +103,7 @@ impl Answer {
             Self::Unfollowed => Self::Unfollowed,
             Self::Missed { channel, from, .. } => Self::Missed { channel, from, result: Err(lost()) },
             Self::Published { channel, .. } => Self::Published { channel, result: Err(lost()) },
+            Self::Reported { channel, at, .. } => Self::Reported { channel, at, result: Err(lost()) },
             Self::Receipt { hub, ticket, .. } => Self::Receipt { hub, ticket, result: Err(lost()) },
             Self::Relayed { hubs, ticket, .. } => Self::Relayed { hubs, ticket, result: Err(lost()) },
             Self::Forwarded { hub, ticket, .. } => Self::Forwarded { hub, ticket, result: Err(lost()) },
@@ -105,7 +113,8 @@ impl Answer {
 
 impl Body {
     /// The answer of a call that never came through, or whose answer never did.
-    pub(super) fn lost(&self) -> Answer {
+    pub(super) fn lost(&self, names: &[ChannelName]) -> Answer {
+        let channel = |room: usize| names[room].clone();
         match self {
             Self::Follow { room, follow } => {
                 Answer::Followed { channel: channel(*room), at: follow.at, result: Err(lost()) }
@@ -113,6 +122,9 @@ impl Body {
             Self::Unfollow { .. } => Answer::Unfollowed,
             Self::Missed { room, from } => Answer::Missed { channel: channel(*room), from: *from, result: Err(lost()) },
             Self::Publish { room, .. } => Answer::Published { channel: channel(*room), result: Err(lost()) },
+            Self::Report { room, report } => {
+                Answer::Reported { channel: channel(*room), at: report.at, result: Err(lost()) }
+            }
             Self::Deliver { name, ticket, .. } => {
                 Answer::Receipt { hub: name.clone(), ticket: *ticket, result: Err(lost()) }
             }
@@ -132,6 +144,11 @@ pub(super) fn hub_of(name: &str) -> Result<usize, String> {
 }
 
 /// The channel of a room.
-pub(super) fn channel(room: usize) -> ChannelName {
-    ChannelName::parse(&format!("channel-{room}")).unwrap()
+pub(super) fn channel(kind: &str, room: usize) -> ChannelName {
+    ChannelName::parse(&format!("{kind}-{room}")).unwrap()
+}
+
+/// The room of a channel.
+pub(super) fn room_of(name: &str) -> Option<usize> {
+    name.rsplit('-').next()?.parse().ok()
 }

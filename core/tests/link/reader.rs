@@ -1,7 +1,10 @@
 //! A client of many channels. It knows the protocol only.
 
 use super::Tally;
+use super::network::room_of;
+use super::presence::View;
 use crate::ledger::Ledger;
+use dormouse_core::channel::ChannelName;
 use dormouse_core::frame::Frame;
 use dormouse_core::position::Position;
 use serde_json::Value;
@@ -30,6 +33,8 @@ pub(super) struct Channel {
     pub(super) position: Option<Position>,
     presented: Option<Position>,
     owed_gap: bool,
+    /// Who is there.
+    pub(super) view: View,
 }
 
 impl Reader {
@@ -42,31 +47,35 @@ impl Reader {
     /// What was asked for on a connection is gone with it; positions stay.
     pub(super) fn forgets(&mut self) {
         for channel in self.channels.values_mut() {
-            channel.state = State::Without;
+            channel.ends();
         }
     }
 
+    pub(super) fn has(&self, room: usize) -> bool {
+        self.channels.get(&room).is_some_and(|channel| channel.state == State::Has)
+    }
+
     /// What it sends to have a channel.
-    pub(super) fn subscribes(&mut self, room: usize, last: u64) -> String {
+    pub(super) fn subscribes(&mut self, room: usize, name: &ChannelName, last: u64) -> String {
         let channel = self.channels.entry(room).or_default();
         channel.state = State::Asked;
         channel.presented = channel.position;
         channel.owed_gap = false;
         match channel.position {
-            Some(position) => format!(r#"{{"type":"subscribe","channel":"channel-{room}","position":"{position}"}}"#),
-            None if last > 0 => format!(r#"{{"type":"subscribe","channel":"channel-{room}","last":{last}}}"#),
-            None => format!(r#"{{"type":"subscribe","channel":"channel-{room}"}}"#),
+            Some(position) => format!(r#"{{"type":"subscribe","channel":"{name}","position":"{position}"}}"#),
+            None if last > 0 => format!(r#"{{"type":"subscribe","channel":"{name}","last":{last}}}"#),
+            None => format!(r#"{{"type":"subscribe","channel":"{name}"}}"#),
         }
     }
 
-    pub(super) fn unsubscribes(&mut self, room: usize) -> String {
+    pub(super) fn unsubscribes(&mut self, room: usize, name: &ChannelName) -> String {
         self.channels.entry(room).or_default().state = State::Leaving;
-        format!(r#"{{"type":"unsubscribe","channel":"channel-{room}"}}"#)
+        format!(r#"{{"type":"unsubscribe","channel":"{name}"}}"#)
     }
 
     pub(super) fn hears(&mut self, frame: &Frame, ledgers: &[Ledger], tally: &mut Tally) -> Result<(), String> {
         let Frame::Text(text) = frame else { return Err("a binary frame".into()) };
-        if std::env::var("SEED").is_ok() {
+        if super::shows() {
             println!("{:?} <- {text}", self.at);
         }
         let frame: Value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
@@ -74,8 +83,7 @@ impl Reader {
             self.welcomed = true;
             return Ok(());
         }
-        let room = frame["channel"].as_str().and_then(|name| name.strip_prefix("channel-"));
-        let room: usize = room.and_then(|room| room.parse().ok()).ok_or(format!("no channel: {text}"))?;
+        let room = frame["channel"].as_str().and_then(room_of).ok_or(format!("no channel: {text}"))?;
         if !self.welcomed {
             return Err(format!("before the welcome: {text}"));
         }
@@ -85,6 +93,11 @@ impl Reader {
 }
 
 impl Channel {
+    fn ends(&mut self) {
+        self.state = State::Without;
+        self.view = View::default();
+    }
+
     fn hears(&mut self, frame: &Value, text: &str, ledger: &Ledger, tally: &mut Tally) -> Result<(), String> {
         let position =
             |field: &str| frame[field].as_str().and_then(Position::parse).ok_or(format!("no {field}: {text}"));
@@ -101,6 +114,7 @@ impl Channel {
                 tally.resumed += u64::from(resumed == Some(true));
                 self.owed_gap = resumed == Some(false);
                 self.position = Some(at);
+                self.view = View::default();
                 if self.state == State::Asked {
                     self.state = State::Has;
                 }
@@ -124,6 +138,7 @@ impl Channel {
                 tally.seen += 1;
                 self.position = Some(at);
             }
+            ("members" | "presence", State::Has | State::Leaving) => self.view.hears(frame, text, tally)?,
             ("ack", _) => {
                 tally.acknowledged += 1;
                 ledger.expect(position("position")?, frame["id"].as_str().unwrap_or_default())?;
@@ -131,7 +146,7 @@ impl Channel {
             // About a message.
             ("error", _) if frame["id"].is_string() => {}
             ("error", State::Asked | State::Leaving) | ("unsubscribed", State::Has | State::Leaving) => {
-                self.state = State::Without;
+                self.ends();
             }
             // Of a subscription that the Hub had ended already.
             ("error" | "unsubscribed", _) => {}

@@ -1,17 +1,21 @@
 //! A Room with its disk and its gate.
 
-use super::network::{Answer, Body, Call, Caller, Party, Reply, channel, hub_of};
+use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_of};
+use super::presence::Guest;
 use super::world::World;
 use dormouse_core::call::VERSION;
+use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{History, Rule};
-use dormouse_core::link::{Delivery, Missed, encode_relay};
+use dormouse_core::link::{Delivery, Missed, decode, encode_relay};
 use dormouse_core::message::Payload;
+use dormouse_core::presence::Report;
 use dormouse_core::refusal::Refusal;
 use dormouse_core::room::{Input, Output, Room, Tree};
 use dormouse_core::store::MemoryStore;
 use std::collections::{BTreeMap, VecDeque};
 
 pub(super) struct RoomSide {
+    pub(super) name: ChannelName,
     pub(super) room: Room,
     pub(super) rule: Rule,
     tree: Tree,
@@ -25,10 +29,17 @@ pub(super) struct RoomSide {
     pub(super) gate: VecDeque<Said>,
     /// Publishes that wait: a Hub's call, or an origin's body.
     tickets: BTreeMap<u64, Asker>,
+    /// Sockets of its own, by connection.
+    pub(super) guests: BTreeMap<String, Guest>,
+    /// Whether its alarm has rung in this life: what it asked then, it asks by no other.
+    pub(super) asks: bool,
+    /// When it announces.
+    pub(super) timer: Option<u64>,
 }
 
 pub(super) enum Said {
-    Output(Output),
+    /// In that life.
+    Output(u64, Output),
     Reply(Reply),
 }
 
@@ -38,10 +49,11 @@ enum Asker {
 }
 
 impl RoomSide {
-    pub(super) fn new(nth: usize, history: History, tree: Tree) -> Self {
+    pub(super) fn new(name: ChannelName, history: History, tree: Tree) -> Self {
         let rule = Rule { publish: true, client_rate: 1000, history, ..Rule::default() };
         Self {
-            room: Room::wake(channel(nth), rule.clone(), None).with_tree(tree),
+            room: Room::wake(name.clone(), rule.clone(), None).with_tree(tree),
+            name,
             rule,
             tree,
             store: MemoryStore::default(),
@@ -51,11 +63,16 @@ impl RoomSide {
             flushing: false,
             gate: VecDeque::new(),
             tickets: BTreeMap::new(),
+            guests: BTreeMap::new(),
+            asks: false,
+            timer: None,
         }
     }
 
     fn is_dirty(&self) -> bool {
-        self.flushing || self.store.rows != self.disk.rows || self.store.followers != self.disk.followers
+        let (store, disk) = (&self.store, &self.disk);
+        let differs = store.rows != disk.rows || store.followers != disk.followers || store.members != disk.members;
+        self.flushing || differs
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -69,23 +86,34 @@ impl RoomSide {
         self.gate.iter().any(gated) || self.tickets.values().any(waiting)
     }
 
-    fn wake(&mut self, nth: usize) {
+    fn wake(&mut self) {
+        if super::shows() {
+            println!("{} falls", self.name);
+        }
         self.life += 1;
         self.flushing = false;
-        self.room = Room::wake(channel(nth), self.rule.clone(), self.alarm).with_tree(self.tree);
+        self.timer = None;
+        self.asks = false;
+        self.room = Room::wake(self.name.clone(), self.rule.clone(), self.alarm).with_tree(self.tree);
     }
 }
 
 impl World {
+    fn is_asking(&self, nth: usize) -> bool {
+        self.rooms[nth].asks && self.waits(Party::Room(nth), self.rooms[nth].life)
+    }
+
     pub(super) fn room_crashes(&mut self, nth: usize, disk_too: bool) {
         self.tally.crashes += 1;
         self.tally.losses += u64::from(disk_too);
+        self.asks_in_vain |= self.is_asking(nth);
         let side = &mut self.rooms[nth];
         if disk_too {
             side.disk = MemoryStore::default();
             side.alarm = None;
         }
         side.store = side.disk.clone();
+        side.guests.clear();
         for said in std::mem::take(&mut side.gate) {
             if let Said::Reply(Reply { caller, answer }) = said {
                 self.replies.push(Reply { caller, answer: answer.lost() });
@@ -93,18 +121,39 @@ impl World {
         }
         for asker in std::mem::take(&mut side.tickets).into_values() {
             if let Asker::Hub(Some(caller)) = asker {
-                let answer = Answer::Published { channel: channel(nth), result: Ok(Vec::new()) }.lost();
+                let answer = Answer::Published { channel: side.name.clone(), result: Ok(Vec::new()) }.lost();
                 self.replies.push(Reply { caller, answer });
             }
         }
-        side.wake(nth);
+        side.wake();
         self.ledgers[nth].crash();
     }
 
+    /// Memory goes, and with it timers and who waited; sockets stay, and what was written or said goes its way.
+    pub(super) fn room_traps(&mut self, nth: usize) {
+        self.tally.traps += 1;
+        self.asks_in_vain |= self.is_asking(nth);
+        let side = &mut self.rooms[nth];
+        let is_answered = |ticket: u64| {
+            let answers =
+                |said: &Said| matches!(said, Said::Output(_, Output::Answer { ticket: other, .. }) if *other == ticket);
+            side.gate.iter().any(answers)
+        };
+        let open: Vec<u64> = side.tickets.keys().copied().filter(|ticket| !is_answered(*ticket)).collect();
+        for ticket in open {
+            if let Some(Asker::Hub(Some(caller))) = side.tickets.remove(&ticket) {
+                let answer = Answer::Published { channel: side.name.clone(), result: Ok(Vec::new()) }.lost();
+                self.replies.push(Reply { caller, answer });
+            }
+        }
+        side.wake();
+    }
+
     pub(super) fn room_sleeps(&mut self, nth: usize) {
-        if self.rooms[nth].is_quiet() && !self.waits(Party::Room(nth), self.rooms[nth].life) {
+        let side = &self.rooms[nth];
+        if side.is_quiet() && side.timer.is_none() && !self.waits(Party::Room(nth), self.rooms[nth].life) {
             self.tally.sleeps += 1;
-            self.rooms[nth].wake(nth);
+            self.rooms[nth].wake();
         }
     }
 
@@ -135,13 +184,18 @@ impl World {
     /// A call arrives at a room.
     pub(super) fn room_hears(&mut self, nth: usize, call: &Call) -> Result<(), String> {
         let turn = self.turn();
+        if super::shows() {
+            println!("{} room {nth} {call:?}", self.now);
+        }
         let mut out = Vec::new();
         let side = &mut self.rooms[nth];
+        side.look_around();
+        let channel = side.name.clone();
         let answer = match &call.body {
             Body::Follow { follow, .. } => {
                 let result = side.room.follow(follow, turn, &mut side.store, &mut out);
                 let result = result.map(|followed| followed.position);
-                Answer::Followed { channel: channel(nth), at: follow.at, result }
+                Answer::Followed { channel, at: follow.at, result }
             }
             Body::Unfollow { follow, .. } => {
                 let _ = side.room.unfollow(follow, turn, &mut side.store, &mut out);
@@ -152,7 +206,7 @@ impl World {
                 let result = side.room.missed(&missed, turn, &mut side.store);
                 // As it is on the wire.
                 let result = result.map(|delivery| Delivery::decode(&delivery.encode()).unwrap());
-                Answer::Missed { channel: channel(nth), from: *from, result }
+                Answer::Missed { channel, from: *from, result }
             }
             Body::Publish { messages, .. } => {
                 let ticket = self.tally.steps * 4 + 1;
@@ -160,10 +214,21 @@ impl World {
                 let messages = messages.clone();
                 return self.drive_room(nth, Input::Publish { ticket, messages });
             }
+            Body::Report { report, .. } => {
+                // As it is on the wire.
+                let text = serde_json::to_string(report).unwrap();
+                let report: Report = decode(&text).unwrap();
+                let result = side.room.report(&report, turn, &mut side.store, &mut out);
+                let result = result.map(|changes| decode(&serde_json::to_string(&changes).unwrap()).unwrap());
+                Answer::Reported { channel, at: report.at, result }
+            }
             Body::Deliver { .. } | Body::Relay { .. } | Body::Forward { .. } => {
                 return Err("a delivery to a room".into());
             }
         };
+        if super::shows() {
+            println!("    room {nth} answers {answer:?}");
+        }
         self.room_performs(nth, out)?;
         match call.caller {
             Some(caller) => self.room_gates(nth, Said::Reply(Reply { caller, answer })),
@@ -173,14 +238,21 @@ impl World {
 
     pub(super) fn drive_room(&mut self, nth: usize, input: Input) -> Result<(), String> {
         let turn = self.turn();
+        if super::shows() {
+            println!("{} room {nth} {input:?}", self.now);
+        }
         let mut out = Vec::new();
         let side = &mut self.rooms[nth];
+        side.look_around();
         side.room.handle(input, turn, &mut side.store, &mut out);
         self.room_performs(nth, out)
     }
 
     fn room_performs(&mut self, nth: usize, outputs: Vec<Output>) -> Result<(), String> {
         for output in outputs {
+            if super::shows() {
+                println!("    room {nth}: {output:?}");
+            }
             match output {
                 Output::Flush => self.rooms[nth].flushing = true,
                 Output::WakeAt(at) => self.rooms[nth].alarm = Some(at),
@@ -195,8 +267,20 @@ impl World {
                     let body = text.trim_matches('"').to_owned();
                     self.ledgers[nth].write(position, body, None);
                 }
-                Output::CloseSlow { .. } | Output::Pump => {}
-                output => self.room_gates(nth, Said::Output(output))?,
+                Output::Accept(session) => {
+                    self.rooms[nth].guests.insert(session.connection.clone(), Guest::new(session));
+                }
+                Output::Announce(told) => self.rooms[nth].announces(&told, &mut self.tally)?,
+                Output::AnnounceIn(pause) => self.rooms[nth].timer = Some(self.now + pause),
+                Output::Told { of, revision } => {
+                    self.rooms[nth].guests.get_mut(&of).ok_or("nobody to remember")?.session.told = Some(revision);
+                }
+                // To a socket of its own, about messages.
+                Output::Send { .. } | Output::CloseSlow { .. } | Output::Pump => {}
+                output => {
+                    let life = self.rooms[nth].life;
+                    self.room_gates(nth, Said::Output(life, output))?;
+                }
             }
         }
         Ok(())
@@ -213,21 +297,21 @@ impl World {
     fn room_says(&mut self, nth: usize, said: Said) -> Result<(), String> {
         match said {
             Said::Reply(reply) => self.replies.push(reply),
-            Said::Output(Output::Deliver { hub: name, ticket, delivery }) => {
+            Said::Output(life, Output::Deliver { hub: name, ticket, delivery }) => {
                 self.tally.deliveries += 1;
                 let delivery = self.expect_delivery(nth, &delivery)?;
-                let caller = Some(Caller { party: Party::Room(nth), life: self.rooms[nth].life });
+                let caller = Some(Caller { party: Party::Room(nth), life });
                 self.calls.push(Call { caller, body: Body::Deliver { hub: hub_of(&name)?, name, ticket, delivery } });
             }
-            Said::Output(Output::Relay { hubs, ticket, delivery }) => {
+            Said::Output(life, Output::Relay { hubs, ticket, delivery }) => {
                 self.tally.relays += 1;
                 self.expect_delivery(nth, &delivery)?;
                 let (first, others) = hubs.split_first().ok_or("a relay to nobody")?;
                 let (hub, text) = (hub_of(first)?, encode_relay(others, &delivery));
-                let caller = Some(Caller { party: Party::Room(nth), life: self.rooms[nth].life });
+                let caller = Some(Caller { party: Party::Room(nth), life });
                 self.calls.push(Call { caller, body: Body::Relay { hub, hubs, ticket, text } });
             }
-            Said::Output(Output::Answer { ticket, outcomes }) => match self.rooms[nth].tickets.remove(&ticket) {
+            Said::Output(_, Output::Answer { ticket, outcomes }) => match self.rooms[nth].tickets.remove(&ticket) {
                 Some(Asker::Origin(body)) => {
                     for outcome in &outcomes {
                         if let dormouse_core::call::Outcome::Stored { position, .. } = outcome {
@@ -237,12 +321,12 @@ impl World {
                     }
                 }
                 Some(Asker::Hub(Some(caller))) => {
-                    let answer = Answer::Published { channel: channel(nth), result: Ok(outcomes) };
+                    let answer = Answer::Published { channel: self.names[nth].clone(), result: Ok(outcomes) };
                     self.replies.push(Reply { caller, answer });
                 }
                 Some(Asker::Hub(None)) | None => {}
             },
-            Said::Output(other) => return Err(format!("a room without sockets said {other:?}")),
+            Said::Output(_, other) => return Err(format!("unexpected {other:?}")),
         }
         Ok(())
     }

@@ -2,17 +2,20 @@
 
 use super::Tally;
 use super::hub::HubSide;
-use super::network::{Answer, Body, Call, Caller, Party, Reply};
+use super::network::{Answer, Body, Call, Caller, Party, Reply, channel};
+use super::presence::BOUND_MS;
 use super::reader::{Reader, State};
 use super::room::RoomSide;
 use crate::ledger::Ledger;
 use dormouse_core::call::{Begin, VERSION};
+use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{App, Config, History};
 use dormouse_core::limits;
 use dormouse_core::link::Missed;
 use dormouse_core::message::{Message, NewMessage, Payload};
 use dormouse_core::position::Position;
 use dormouse_core::room::{Input, Tree, Turn};
+use dormouse_core::token::Grants;
 use fastrand::Rng;
 
 const READERS: usize = 5;
@@ -24,6 +27,10 @@ pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) now: u64,
     pub(super) app: App,
+    pub(super) names: Vec<ChannelName>,
+    /// Whether the channels have members, and what readers may have then.
+    pub(super) has_members: bool,
+    pub(super) grants: Grants,
     pub(super) rooms: Vec<RoomSide>,
     pub(super) hubs: Vec<HubSide>,
     pub(super) readers: Vec<Reader>,
@@ -36,6 +43,12 @@ pub(super) struct World {
     /// Whether things go wrong, and whether anything is published.
     stormy: bool,
     publishing: bool,
+    /// Which channels each reader wants in the end.
+    wants: Vec<[bool; ROOMS]>,
+    /// Milliseconds that a step takes at most.
+    pace: u64,
+    /// Whether a Room fell while it asked what its followers have.
+    pub(super) asks_in_vain: bool,
 }
 
 pub(super) fn message(body: &str) -> NewMessage {
@@ -46,6 +59,11 @@ pub(super) fn message(body: &str) -> NewMessage {
 impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let has_members = seed % 2 == 1;
+        let kind = if has_members { "presence" } else { "channel" };
+        let names: Vec<ChannelName> = (0..ROOMS).map(|nth| channel(kind, nth)).collect();
+        let grants = if has_members { r#"{"presence-*":["sub","pub"]}"# } else { "{}" };
+        let pace = if has_members { *rng.choice(&[20, 200, 1_000]).unwrap() } else { 200 };
         let full = rng.usize(2..=READERS);
         let apps = format!(
             r#"[{{"id":"1","key":"k","secrets":["0123456789abcdef"],"hub_connections":{full},"channels":[{{"publish":true,"client_rate":1000}}]}}]"#
@@ -59,9 +77,12 @@ impl World {
         Self {
             rng,
             now: 1_000_000,
-            rooms: (0..ROOMS).map(|nth| RoomSide::new(nth, history, tree)).collect(),
+            rooms: names.iter().map(|name| RoomSide::new(name.clone(), history, tree)).collect(),
             hubs: (0..HUBS).map(|_| HubSide::new(&app)).collect(),
             app,
+            names,
+            has_members,
+            grants: serde_json::from_str(grants).unwrap(),
             readers: (0..READERS).map(|_| Reader::default()).collect(),
             ledgers: (0..ROOMS).map(|_| Ledger::default()).collect(),
             calls: Vec::new(),
@@ -71,6 +92,9 @@ impl World {
             tally: Tally::default(),
             stormy: true,
             publishing: true,
+            wants: vec![[true; ROOMS]; READERS],
+            pace,
+            asks_in_vain: false,
         }
     }
 
@@ -86,17 +110,41 @@ impl World {
         Ok(())
     }
 
-    /// Nothing goes wrong any more, and every reader wants every channel. In half of the histories nothing is published either: then no later message shows who lacks something.
+    /// Nothing goes wrong any more, and every reader wants every channel; where there are members, some of them. In half of the histories nothing is published either: then no later message shows who lacks something.
     pub(super) fn clear(&mut self) -> Result<(), String> {
         self.stormy = false;
+        if self.has_members {
+            self.pace = 20;
+            for wants in self.wants.iter_mut().flatten() {
+                *wants = self.rng.bool();
+            }
+        }
         // A Room that fell between storing and delivering asks its followers when its alarm rings, ten minutes later; one that
-        // has lost its followers too is found by the Hubs' review, once a day.
-        let patience = if self.tally.losses == 0 { 4 * limits::ID_WINDOW_MS } else { 2 * limits::HUB_REVIEW_MS };
+        // has lost its followers too, or falls again while it asks, is found by the Hubs' review, once a day.
+        let patience = match (self.tally.losses, self.asks_in_vain) {
+            (0, false) if self.has_members => 2 * limits::PRESENCE_LOOK_MS,
+            (0, false) => 4 * limits::ID_WINDOW_MS,
+            _ => 2 * limits::HUB_REVIEW_MS,
+        };
+        let mut calm_at = None;
         let (cleared_at, steps, speaks) = (self.now, self.tally.steps, self.rng.bool());
         while self.now < cleared_at + patience {
             self.step().map_err(|error| format!("clearing, step {}: {error}", self.tally.steps))?;
             self.publishing = speaks && self.tally.steps < steps + 300;
-            if !self.publishing && self.is_idle() && self.is_settled() {
+            if self.publishing || !self.is_idle() {
+                continue;
+            }
+            if calm_at.is_none() {
+                calm_at = Some(self.now);
+                self.somebody_asks()?;
+            }
+            // What is right by then stays so.
+            let is_time = !self.has_members || calm_at.is_some_and(|at| self.now >= at + BOUND_MS);
+            let known = if is_time { self.everybody_knows() } else { Ok(()) };
+            if self.tally.losses == 0 {
+                known.clone().map_err(|error| format!("calm since {calm_at:?}, now {}: {error}", self.now))?;
+            }
+            if is_time && known.is_ok() && self.is_settled() {
                 return Ok(());
             }
         }
@@ -131,17 +179,16 @@ impl World {
             && self.replies.is_empty()
             && self.rooms.iter().all(RoomSide::is_quiet)
             && wires.into_iter().all(|socket| socket.up.is_empty() && socket.down.is_empty())
-            && self.readers.iter().all(|reader| {
-                let has = |nth: usize| reader.channels.get(&nth).is_some_and(|channel| channel.state == State::Has);
-                reader.at.is_some() && (0..ROOMS).all(has)
+            && self.readers.iter().zip(&self.wants).all(|(reader, wants)| {
+                reader.at.is_some() == wants.contains(&true) && (0..ROOMS).all(|nth| reader.has(nth) == wants[nth])
             })
     }
 
     fn is_settled(&mut self) -> bool {
         let ends: Vec<Position> = (0..ROOMS).map(|nth| self.end(nth)).collect();
-        self.readers.iter().all(|reader| {
-            reader.at.is_some()
-                && (0..ROOMS).all(|nth| {
+        self.readers.iter().zip(&self.wants).all(|(reader, wants)| {
+            reader.at.is_some() == wants.contains(&true)
+                && (0..ROOMS).filter(|nth| wants[*nth]).all(|nth| {
                     reader.channels.get(&nth).is_some_and(|channel| {
                         let there =
                             channel.position.is_some_and(|at| at == ends[nth] || at.seq == 0 && ends[nth].seq == 0);
@@ -162,16 +209,22 @@ impl World {
 
     fn step(&mut self) -> Result<(), String> {
         self.tally.steps += 1;
-        self.now += self.rng.u64(0..200);
+        self.now += self.rng.u64(0..self.pace);
         if !self.stormy && !self.publishing && self.is_idle() {
-            let rooms = self.rooms.iter().filter_map(|side| side.alarm);
+            let rooms = self.rooms.iter().flat_map(|side| [side.alarm, side.timer]).flatten();
             let next = rooms.chain(self.hubs.iter().filter_map(|side| side.alarm)).min();
-            self.now = next.map_or(self.now + 60_000, |next| next.max(self.now));
+            self.now = next.unwrap_or(u64::MAX).min(self.now + 60_000).max(self.now);
         }
         for nth in 0..ROOMS {
             if self.rooms[nth].alarm.is_some_and(|at| at <= self.now) {
+                self.rooms[nth].asks = true;
                 self.rooms[nth].alarm = None;
-                return self.drive_room(nth, Input::Alarm { sessions: Vec::new() });
+                let sessions = self.rooms[nth].guests.values().map(|guest| guest.session.clone()).collect();
+                return self.drive_room(nth, Input::Alarm { sessions });
+            }
+            if self.rooms[nth].timer.is_some_and(|at| at <= self.now) {
+                self.rooms[nth].timer = None;
+                return self.drive_room(nth, Input::Announce);
             }
         }
         for nth in 0..HUBS {
@@ -182,6 +235,9 @@ impl World {
             }
         }
         let (room, hub) = (self.rng.usize(0..ROOMS), self.rng.usize(0..HUBS));
+        if self.has_members && self.stormy && self.rng.u32(0..30) == 0 {
+            return self.a_guest_acts(room);
+        }
         match self.rng.u32(0..100) {
             0..=9 if self.publishing => self.publishes(room),
             0..=24 => self.room_flushes(room),
@@ -195,7 +251,8 @@ impl World {
             }
             88..=90 if !self.waits(Party::Hub(hub), self.hubs[hub].life) && !self.hubs[hub].is_busy() => {
                 self.tally.sleeps += 1;
-                self.hub_wakes(hub, false)
+                self.hub_falls(hub, false);
+                Ok(())
             }
             91.. if self.stormy => self.misfortune(room, hub),
             _ => Ok(()),
@@ -212,9 +269,15 @@ impl World {
                 self.room_crashes(room, true);
                 Ok(())
             }
-            4..=5 => self.hub_crashes(hub),
-            // A trap: memory goes, and with it who waited; sockets stay.
-            6 => self.hub_wakes(hub, true),
+            4..=5 => {
+                self.hub_crashes(hub);
+                Ok(())
+            }
+            6 if self.has_members && self.rng.bool() => {
+                self.room_traps(room);
+                Ok(())
+            }
+            6 => self.hub_traps(hub),
             7..=10 => match self.somebody(hub) {
                 Some(connection) => self.breaks(hub, &connection),
                 None => Ok(()),
@@ -244,7 +307,7 @@ impl World {
         self.tally.lost_calls += 1;
         let call = self.calls.swap_remove(at);
         if let Some(caller) = call.caller {
-            let answer = call.body.lost();
+            let answer = call.body.lost(&self.names);
             self.replies.push(Reply { caller, answer });
         }
         // Or it did come through, and only its answer is lost.
@@ -271,7 +334,8 @@ impl World {
             Body::Follow { room, .. }
             | Body::Unfollow { room, .. }
             | Body::Missed { room, .. }
-            | Body::Publish { room, .. } => self.room_hears(room, &call),
+            | Body::Publish { room, .. }
+            | Body::Report { room, .. } => self.room_hears(room, &call),
         }
     }
 
@@ -319,23 +383,31 @@ impl World {
     fn a_reader_acts(&mut self) -> Result<(), String> {
         let who = self.rng.usize(0..READERS);
         let Some((hub, connection)) = self.readers[who].at.clone() else {
+            if !self.wants[who].contains(&true) {
+                return Ok(());
+            }
             let hub = self.rng.usize(0..HUBS);
             return self.connects(who, hub);
         };
+        if !self.wants[who].contains(&true) {
+            return self.breaks(hub, &connection);
+        }
         let room = self.rng.usize(0..ROOMS);
+        let (name, wants) = (self.names[room].clone(), self.wants[who][room]);
         let state = self.readers[who].channels.get(&room).map(|channel| channel.state).unwrap_or_default();
         let frame = match state {
-            State::Without => self.readers[who].subscribes(room, self.tally.steps % 4),
-            State::Has if self.stormy && self.rng.u32(0..8) == 0 => self.readers[who].unsubscribes(room),
+            State::Without if wants => self.readers[who].subscribes(room, &name, self.tally.steps % 4),
+            State::Has if !wants => self.readers[who].unsubscribes(room, &name),
+            State::Has if self.stormy && self.rng.u32(0..8) == 0 => self.readers[who].unsubscribes(room, &name),
             State::Has if self.stormy && self.rng.u32(0..3) == 0 => {
                 self.published += 1;
                 let body = format!("m{}", self.published);
-                format!(r#"{{"type":"publish","channel":"channel-{room}","data":"{body}","id":"{body}"}}"#)
+                format!(r#"{{"type":"publish","channel":"{name}","data":"{body}","id":"{body}"}}"#)
             }
             _ => return Ok(()),
         };
         if let Some(socket) = self.hubs[hub].sockets.get_mut(&connection) {
-            if std::env::var("SEED").is_ok() {
+            if super::shows() {
                 println!("{connection} -> {frame}");
             }
             socket.up.push_back(frame);

@@ -183,7 +183,7 @@ impl Objects {
                 }
             }
             Output::Announce(announcement) => self.delivered.extend(home.announce(&announcement)),
-            Output::Told { revision } => home.one_remembers(revision),
+            Output::Told { of, revision } => home.remembers(&of, revision),
             // Time does not pass meanwhile.
             Output::AnnounceIn(_) => self.queue.push_back(Event::Room(name.to_owned(), Input::Announce)),
             Output::Pump => self.queue.push_back(Event::Pump(name.to_owned())),

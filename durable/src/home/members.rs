@@ -47,8 +47,15 @@ impl Home {
         }
     }
 
-    /// Any one remembers for all.
-    pub(super) fn told_one(&self, revision: u64) {
+    /// One remembers for all who have been told.
+    pub(super) fn told(&self, of: &str, revision: u64) {
+        if let Some(keeper) = self.socket(of) {
+            told(&keeper, revision);
+        }
+    }
+
+    /// All have been told: any one remembers.
+    fn told_one(&self, revision: u64) {
         let known = |socket: &WebSocket| sockets::attachment(socket).is_some();
         if let Some(keeper) = sockets::all(&self.state).iter().find(|socket| known(socket)) {
             told(keeper, revision);

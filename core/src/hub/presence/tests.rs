@@ -110,14 +110,16 @@ fn what_is_delivered_during_a_report_waits_for_its_answer() {
         side.agreed(10, &["a"]);
         side.heard("a");
         side.comes("b", "b");
-        assert_eq!(side.delivers(joins(Some(10), 20, "x")).members, Some(10));
+        let receipt = side.delivers(joins(Some(10), 20, "x"));
+        assert_eq!((receipt.members, receipt.reporting), (Some(10), true));
         assert_eq!(side.heard("a").len(), 0);
         let list = Some(vec![member("a"), member("b"), member("x")]);
         let changes = Changes { count: 3, list, revision: 21, ..joins(Some(10), 20, "x") };
         side.answered(Ok(changes));
         assert_eq!(side.heard("a"), [joined("x").replace('9', "3")]);
         assert_eq!(side.heard("b"), [members(&["a", "b", "x"])]);
-        assert_eq!(side.delivers(joins(Some(10), 20, "x")).members, Some(21));
+        let receipt = side.delivers(joins(Some(10), 20, "x"));
+        assert_eq!((receipt.members, receipt.reporting), (Some(21), false));
         assert_eq!(side.heard("a").len() + side.heard("b").len(), 0);
     });
 }

@@ -11,14 +11,14 @@ use crate::session::Format;
 
 impl Hub {
     /// Takes what a delivery says of members, and says what revision the sockets have then. The answer to a report that is on its way will bring everything, so nothing is
-    /// taken meanwhile.
-    pub(in crate::hub) fn members_came(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> Option<u64> {
+    /// taken meanwhile; and whether that is so.
+    pub(in crate::hub) fn members_came(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> (Option<u64>, bool) {
         let channel = &delivery.channel;
-        let is_reporting = self.presence.get(channel)?.sent.is_some();
+        let is_reporting = self.presence.get(channel).is_some_and(|members| members.sent.is_some());
         if let Some(changes) = delivery.members.as_ref().filter(|_| !is_reporting) {
             self.take_changes(channel, changes, out);
         }
-        self.presence.get(channel)?.have
+        (self.presence.get(channel).and_then(|members| members.have), is_reporting)
     }
 
     /// Tells those who know who is there what they do not know yet, unless something is missing before it. One attachment is written, whatever the number of sockets.

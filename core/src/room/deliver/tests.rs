@@ -87,10 +87,25 @@ fn what_fails_is_tried_again_after_longer_and_longer_pauses() {
 }
 
 #[test]
+fn a_room_that_falls_while_it_tries_again_is_woken_all_the_same() {
+    let mut world = World::followed_by(History { size: 10, ttl: 3_600 }, &["a"]);
+    let to = world.publish(&["one"]).remove(0);
+    world.receipt(&to, failed());
+    world.now += limits::DELIVERY_RETRY_MS;
+    assert_eq!(alarms(&world.alarm(), world.now), [limits::DELIVERY_LOOK_MS]);
+    world.now += 60_000;
+    assert_eq!(alarms(&world.alarm(), world.now), [limits::DELIVERY_LOOK_MS], "it is still on its way");
+    world.sleep();
+    world.now += limits::DELIVERY_LOOK_MS;
+    let probe = brought(world.alarm()).remove(0);
+    assert_eq!(brought(world.has(&probe, 0))[0].is(), (at(0), vec!["one"], None));
+}
+
+#[test]
 fn an_answer_that_says_nothing_new_makes_no_loop() {
     let mut world = World::followed_by(History::default(), &["a"]);
     let to = world.publish(&["one", "two"]).remove(0);
-    let outputs = world.receipt(&to, Ok(Receipt { wanted: true, have: None, members: None }));
+    let outputs = world.receipt(&to, Ok(Receipt { wanted: true, have: None, members: None, reporting: false }));
     assert!(brought(outputs).is_empty(), "it has not begun");
     world.now += limits::DELIVERY_RETRY_MS;
     let mut to = brought(world.alarm()).remove(0);
@@ -100,7 +115,7 @@ fn an_answer_that_says_nothing_new_makes_no_loop() {
     assert_eq!(alarms(&world.has(&to, 0), world.now).len(), 1);
     world.now += limits::DELIVERY_RETRY_MAX_MS;
     to = brought(world.alarm()).remove(0);
-    let other = |seq| Ok(Receipt { wanted: true, have: Some(Epoch::new(9).at(seq)), members: None });
+    let other = |seq| Ok(Receipt { wanted: true, have: Some(Epoch::new(9).at(seq)), members: None, reporting: false });
     let lost = brought(world.receipt(&to, other(5))).remove(0);
     assert_eq!(lost.is(), (at(0), vec!["one", "two"], Some((Epoch::new(9).at(5), GapReason::Lost))));
     assert!(brought(world.receipt(&lost, other(5))).is_empty());

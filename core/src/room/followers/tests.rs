@@ -127,7 +127,7 @@ fn a_room_that_slept_asks_before_it_ends_it() {
         world.sleep();
         let probe = brought(world.unfollow("a")).remove(0);
         assert_eq!((probe.is(), world.unfollow("a")), ((at(1), vec![], None), vec![]));
-        world.receipt(&probe, Ok(Receipt { wanted, have: wanted.then_some(at(1)), members: None }));
+        world.receipt(&probe, Ok(Receipt { wanted, have: wanted.then_some(at(1)), members: None, reporting: false }));
         assert_eq!(world.publish(&["two"]).len(), usize::from(wanted));
     }
 }

@@ -104,7 +104,7 @@ impl World {
     }
 
     pub(in crate::room) fn has(&mut self, to: &Brought, seq: u64) -> Vec<Output> {
-        self.receipt(to, Ok(Receipt { wanted: true, have: Some(at(seq)), members: None }))
+        self.receipt(to, Ok(Receipt { wanted: true, have: Some(at(seq)), members: None, reporting: false }))
     }
 
     pub(in crate::room) fn alarm(&mut self) -> Vec<Output> {

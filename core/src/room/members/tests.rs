@@ -21,6 +21,10 @@ struct World {
     /// How many deliveries there were.
     deliveries: usize,
     number: u64,
+    /// The next deliveries are not performed; what they were.
+    held: Option<Vec<(String, u64, Delivery)>>,
+    /// Timers do not ring.
+    timeless: bool,
 }
 
 /// What a client knows, from what it was told.
@@ -35,6 +39,8 @@ struct Hub {
     users: BTreeSet<String>,
     have: Option<u64>,
     view: View,
+    /// The answer to its report has not come.
+    reporting: bool,
 }
 
 impl View {
@@ -66,6 +72,8 @@ impl World {
             alarm: None,
             deliveries: 0,
             number: 0,
+            held: None,
+            timeless: false,
         }
     }
 
@@ -111,7 +119,8 @@ impl World {
                     self.tell_one(told.revision);
                 }
             }
-            Output::Told { revision } => self.tell_one(revision),
+            Output::Told { of, revision } => self.sockets.get_mut(&of).unwrap().0.told = Some(revision),
+            Output::AnnounceIn(_) if self.timeless => {}
             Output::AnnounceIn(pause) => {
                 self.now += pause;
                 self.handle(Input::Announce);
@@ -120,11 +129,15 @@ impl World {
             Output::Deliver { hub, ticket, delivery } => {
                 self.deliveries += 1;
                 let delivery = Delivery::decode(&delivery).unwrap();
+                if let Some(held) = &mut self.held {
+                    return held.push((hub, ticket, delivery));
+                }
                 let known = self.hubs.get_mut(hub.as_str()).unwrap();
-                if let Some(changes) = &delivery.members {
+                if let Some(changes) = delivery.members.as_ref().filter(|_| !known.reporting) {
                     known.take(changes);
                 }
-                let receipt = Receipt { wanted: true, have: Some(delivery.position()), members: known.have };
+                let (have, members, reporting) = (Some(delivery.position()), known.have, known.reporting);
+                let receipt = Receipt { wanted: true, have, members, reporting };
                 self.handle(Input::Receipt { hub, ticket, result: Ok(receipt) });
             }
             Output::Refuse(refusal) => panic!("{refusal}"),
@@ -165,6 +178,7 @@ impl World {
         }
         let known = self.hubs.entry(hub).or_default();
         let have = known.have;
+        known.reporting = true;
         known.users.extend(joined.iter().map(|user| (*user).to_owned()));
         known.users.retain(|user| !left.contains(&user.as_str()));
         let member = |user: &&str| Member { user: (*user).to_owned(), data: None };
@@ -179,7 +193,9 @@ impl World {
             list: have.is_none(),
         };
         let changes = self.decide(|room, turn, store, out| room.report(&report, turn, store, out)).unwrap();
-        self.hubs.get_mut(hub).unwrap().answered(&changes);
+        let known = self.hubs.get_mut(hub).unwrap();
+        known.reporting = false;
+        known.answered(&changes);
     }
 
     /// Time passes; the alarm rings when it is due.
@@ -364,6 +380,80 @@ fn calls_that_come_late_or_twice_change_nothing() {
     assert_eq!(say(&mut world, call(7, &["b"], &["c"], false)), ["a", "c"]);
     assert_eq!(say(&mut world, call(7, &[], &[], true)), ["a", "c"]);
     assert_eq!(say(&mut world, call(9, &[], &[], true)), ["a"]);
+}
+
+#[test]
+fn a_room_with_members_of_its_own_asks_who_follows_once_an_hour() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.report("v1:1:weur:0", &["b"], &[], false);
+    world.wait(limits::PRESENCE_LOOK_MS - world.now % limits::PRESENCE_LOOK_MS - 1_000);
+    for _ in 0..3 {
+        let before = world.deliveries;
+        for _ in 0..limits::PRESENCE_LOOK_MS / 10_000 {
+            // It may have fallen, for all that it knows.
+            world.sleep();
+            world.wait(10_000);
+        }
+        assert!((1..=2).contains(&(world.deliveries - before)), "{}", world.deliveries - before);
+    }
+}
+
+#[test]
+fn a_hub_that_reports_does_not_say_that_it_needs_to_know_nothing() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.report("v1:1:weur:0", &["b"], &[], false);
+    // Its answer is still on its way when this comes.
+    world.held = Some(Vec::new());
+    world.connect("2", "c");
+    let (hub, ticket, delivery) = world.held.take().unwrap().remove(0);
+    let have = Some(delivery.position());
+    let receipt = Receipt { wanted: true, have, members: None, reporting: true };
+    world.handle(Input::Receipt { hub, ticket, result: Ok(receipt) });
+    world.wait(limits::DELIVERY_RETRY_MS);
+    world.check(&["a", "b", "c"]);
+    world.connect("3", "d");
+    world.check(&["a", "b", "c", "d"]);
+}
+
+#[test]
+fn a_report_that_comes_twice_has_told_the_hub_nothing() {
+    for sleeps in [false, true] {
+        let mut world = World::new();
+        world.connect("1", "a");
+        world.report("v1:1:weur:0", &["b"], &[], false);
+        let (at, have) = (world.now * 1000 + world.number - 1, None);
+        let hub = "v1:1:weur:0".to_owned();
+        let joined = vec![Member { user: "b".into(), data: None }];
+        let again = Report { version: VERSION, hub, at, have, whole: false, joined, left: Vec::new(), list: true };
+        // What comes then is lost, and brought again later.
+        world.held = Some(Vec::new());
+        world.connect("2", "c");
+        let (hub, ticket, _) = world.held.take().unwrap().remove(0);
+        if sleeps {
+            world.sleep();
+        }
+        world.decide(|room, turn, store, out| room.report(&again, turn, store, out)).unwrap();
+        world.handle(Input::Receipt { hub, ticket, result: Err(Refusal::new(Code::Overloaded, "lost")) });
+        world.wait(120_000);
+        world.check(&["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn who_has_not_been_told_does_not_remember_for_the_others() {
+    let mut world = World::new();
+    world.connect("2", "a");
+    world.timeless = true;
+    world.now += 10;
+    world.connect("1", "b");
+    world.disconnect("2");
+    assert_eq!(world.sockets["1"].0.told, None);
+    world.timeless = false;
+    world.sleep();
+    world.wait(60_000);
+    world.check(&["b"]);
 }
 
 #[test]
