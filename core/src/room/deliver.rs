@@ -262,15 +262,11 @@ impl Room {
                 None => hubs.push(hub),
             }
         }
-        if under_way + tries > 0 {
-            // This alarm rang instead of the one that was set for them, and what is on its way is not known any more if the room falls.
-            due.push(turn.now + limits::DELIVERY_LOOK_MS);
-        }
+        let asked = !hubs.is_empty();
         self.deliver_to(hubs, turn, store, out);
-        // A crash forgets what is under way, and this alarm was to find out: it rings once more.
+        // A crash forgets what is under way, and this alarm rang instead of the one that was set for it: it rings again. For questions only once.
         let look = if self.members.is_some() { limits::PRESENCE_LEASE_MS } else { limits::DELIVERY_LOOK_MS };
-        let mut followers = self.followers.iter().flat_map(|followers| followers.by_hub.values());
-        if followers.any(|follower| follower.sent.is_some()) && self.unchanged_for(turn) < 2 * look {
+        if under_way + tries > 0 || (asked && self.unchanged_for(turn) < 2 * look) {
             due.push(turn.now + look);
         }
         followed
