@@ -4,6 +4,7 @@
 //! a revision ahead of the clock, so that time alone makes a leave: nothing is written when it comes true.
 
 use crate::limits;
+use crate::position::Epoch;
 use crate::presence::{Changes, Joined, Left, Member, MemberData};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const OWN: &str = "";
 
 /// What one source says of one user. A row whose user is empty says something of the source: that what it said before `at` is out of date; and of [`OWN`], in
-/// `gone`, that who is before that revision cannot be told what has changed since.
+/// `gone`, that who is before that revision cannot be told what has changed since, and in `joined` the channel's epoch, which may be nowhere else.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MemberRow {
     /// [`OWN`], or the Hub's object name.
@@ -50,6 +51,7 @@ pub(crate) struct Roster {
     whole: BTreeMap<String, u64>,
     /// Who is before it cannot be told what has changed since. 0: nothing has been stored.
     floor: u64,
+    epoch: Option<Epoch>,
     /// The greatest revision that was given to anything, or told to anyone.
     last: u64,
     /// Users whose leave has come true by `last`, and who are still in the rows.
@@ -62,7 +64,7 @@ impl Roster {
         let mut roster = Self::default();
         for row in rows {
             match (row.source.as_str(), row.user.as_str()) {
-                (OWN, "") => roster.floor = row.gone,
+                (OWN, "") => (roster.floor, roster.epoch) = (row.gone, row.epoch()),
                 (_, "") => drop(roster.whole.insert(row.source, row.at)),
                 _ => {
                     // Numbers of the room's own are revisions; a Hub's are of its own clock.
@@ -101,16 +103,16 @@ impl Roster {
     }
 
     /// The row that has to be there before any other: one that knows nothing of what was before.
-    pub(crate) fn begin(&mut self, now: u64) -> Option<MemberRow> {
+    pub(crate) fn begin(&mut self, epoch: Epoch, now: u64) -> Option<MemberRow> {
         let revision = self.advance(now);
         (self.floor == 0).then(|| {
-            self.floor = revision.max(1);
+            (self.floor, self.epoch) = (revision.max(1), Some(epoch));
             self.floor_row()
         })
     }
 
     fn floor_row(&self) -> MemberRow {
-        MemberRow { gone: self.floor, ..MemberRow::of(OWN, "", 0) }
+        MemberRow { gone: self.floor, joined: self.epoch.map_or(0, Epoch::bits), ..MemberRow::of(OWN, "", 0) }
     }
 
     /// A source has a user. The row to be written; none where that is known, or out of date.
@@ -312,6 +314,12 @@ impl Roster {
 }
 
 impl MemberRow {
+    /// The channel's epoch, if this is the row that says it.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        (self.source == OWN && self.user.is_empty() && self.joined > 0).then(|| Epoch::new(self.joined))
+    }
+
     fn of(source: &str, user: &str, at: u64) -> Self {
         Self { source: source.to_owned(), user: user.to_owned(), at, gone: 0, joined: 0, left: 0, data: None }
     }

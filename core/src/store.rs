@@ -53,7 +53,7 @@ pub trait Store {
     fn write(&mut self, row: &Row) -> Result<(), StoreError>;
     /// Deletes every row whose first message is before that `seq`. Each counts as a row written.
     fn remove_before(&mut self, first: u64) -> Result<(), StoreError>;
-    /// The epoch that a connected session or else a follower remembers, for a channel that has stored no message yet.
+    /// The epoch that a connected session, or else a follower, or else the members' first row remembers, for a channel that has stored no message yet.
     fn remembered_epoch(&mut self) -> Option<Epoch>;
     /// The Hubs that follow, each with the epoch in which it began. Must not create anything.
     fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError>;
@@ -140,7 +140,8 @@ impl Store for MemoryStore {
     }
 
     fn remembered_epoch(&mut self) -> Option<Epoch> {
-        self.remembered.or_else(|| self.followers.values().next().copied())
+        let followed = || self.followers.values().next().copied();
+        self.remembered.or_else(followed).or_else(|| self.members.values().find_map(MemberRow::epoch))
     }
 
     fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {

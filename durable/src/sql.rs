@@ -44,6 +44,7 @@ const CREATE_MEMBERS: &str = "CREATE TABLE IF NOT EXISTS members (
     source TEXT, user TEXT, at INTEGER NOT NULL, gone INTEGER NOT NULL, joined INTEGER NOT NULL, left INTEGER NOT NULL, data TEXT,
     PRIMARY KEY (source, user)) STRICT, WITHOUT ROWID";
 const MEMBERS: &str = "SELECT source, user, at, gone, joined, left, data FROM members";
+const MEMBERS_EPOCH: &str = "SELECT joined FROM members WHERE source = '' AND user = ''";
 const PUT_MEMBER: &str = "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (source, user) DO UPDATE SET
     at = excluded.at, gone = excluded.gone, joined = excluded.joined, left = excluded.left, data = excluded.data";
 const REMOVE_MEMBER: &str = "DELETE FROM members WHERE source = ? AND user = ?";
@@ -68,6 +69,14 @@ struct Tables {
 }
 
 impl SqlStore {
+    fn members_epoch(&mut self) -> Option<Epoch> {
+        if !self.tables().ok()?.members {
+            return None;
+        }
+        let rows = self.rows(MEMBERS_EPOCH, &[]).ok()?;
+        integer(rows.first()?, 0).filter(|epoch| *epoch > 0).map(Epoch::new)
+    }
+
     pub(crate) fn new(storage: DurableObjectStorage, state: DurableObjectState) -> Self {
         Self { storage, write: JsString::from(WRITE), put_member: JsString::from(PUT_MEMBER), tables: None, state }
     }
@@ -171,7 +180,8 @@ impl Store for SqlStore {
 
     fn remembered_epoch(&mut self) -> Option<Epoch> {
         let session = sockets::open(&self.state).iter().find_map(sockets::session);
-        session.map(|session| session.epoch).or_else(|| self.followers().ok()?.first().map(|(_, epoch)| *epoch))
+        let followed = |store: &mut Self| store.followers().ok()?.first().map(|(_, epoch)| *epoch);
+        session.map(|session| session.epoch).or_else(|| followed(self)).or_else(|| self.members_epoch())
     }
 
     fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {

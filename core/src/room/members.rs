@@ -123,11 +123,12 @@ impl Room {
         store: &mut S,
         out: &mut Vec<Output>,
     ) -> Result<bool, StoreError> {
+        let epoch = self.log(turn, store)?.epoch();
         let Some(known) = &mut self.members else { return Ok(false) };
         let (hub, at, now) = (&report.hub, report.at, turn.now);
         let mut rows = Vec::new();
         if !report.joined.is_empty() || report.whole {
-            rows.extend(known.roster.begin(now));
+            rows.extend(known.roster.begin(epoch, now));
         }
         let left = report.left.iter();
         rows.extend(left.filter_map(|user| known.roster.leave(hub, user, at, now, limits::LEAVE_GRACE_MS)));
@@ -182,7 +183,7 @@ impl Room {
         if known.roster.count(turn.now) >= limits::MEMBERS_MAX as u64 {
             return Err(Refusal::new(Code::Overloaded, "this channel has as many members as it can list"));
         }
-        let mut rows: Vec<MemberRow> = known.roster.begin(turn.now).into_iter().collect();
+        let mut rows: Vec<MemberRow> = known.roster.begin(session.epoch, turn.now).into_iter().collect();
         let (number, member) =
             (known.roster.number(turn.now), Member { user: user.clone(), data: session.data.clone() });
         rows.extend(known.roster.join(OWN, &member, number, turn.now));

@@ -5,7 +5,7 @@ use crate::config::Rule;
 use crate::link::{Delivery, Follow, Receipt};
 use crate::presence::{Changes, Member, MemberData, Report};
 use crate::refusal::{Code, Refusal};
-use crate::room::{Input, Output, Room, Turn};
+use crate::room::{Input, Output, PageQuery, Room, Turn};
 use crate::session::{Format, Session};
 use crate::store::{MemoryStore, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -573,4 +573,23 @@ fn random_histories_converge() {
         let there: Vec<&str> = there.iter().map(String::as_str).collect();
         world.check(&there);
     }
+}
+
+#[test]
+fn a_channel_without_messages_keeps_its_epoch_as_long_as_its_members_may_come_back() {
+    let mut world = World::new();
+    world.report("v1:1:weur:0", &["a"], &[], false);
+    let epoch = |world: &mut World| {
+        let page = PageQuery { after: None, limit: 1 };
+        world.decide(|room, turn, store, _| room.page(page, turn, store)).unwrap().position.epoch
+    };
+    let before = epoch(&mut world);
+    // The Hub lost everybody, so it follows no longer; their clients come back with positions of this epoch.
+    world.report("v1:1:weur:0", &[], &[], true);
+    let mut out = Vec::new();
+    let turn = Turn { now: world.now, random: 99 };
+    world.room.strike_out("v1:1:weur:0", turn, &mut world.store, &mut out).unwrap();
+    world.hubs.clear();
+    world.sleep();
+    assert_eq!(epoch(&mut world), before);
 }
