@@ -128,13 +128,15 @@ impl Roster {
         }
         let (mut joined, mut left) = known.map_or((0, 0), |row| (row.joined, row.left));
         let is_absent = stay.is_none_or(|stay| stay.until <= revision);
+        // What the user shows, others have been told: it stays for as long as the user does.
+        let kept = known.filter(|row| !is_absent && row.joined > 0);
+        let data = kept.map_or_else(|| member.data.clone(), |row| row.data.clone());
         if is_absent {
             // Never the revision of the leave before: both have to be told.
             joined = self.reach(revision + 1);
             left = stay.map_or(0, |stay| stay.until);
             self.absent -= usize::from(stay.is_some());
         }
-        let data = member.data.clone();
         let row = MemberRow { joined, left, data, ..MemberRow::of(source, &member.user, at) };
         Some(self.put(row))
     }
