@@ -6,10 +6,11 @@ use super::world::World;
 use dormouse_core::call::{Connect, VERSION};
 use dormouse_core::frame::Frame;
 use dormouse_core::limits;
+use dormouse_core::presence::MemberData;
 use dormouse_core::room::{Announcement, Input, MembersQuery, Room};
 use dormouse_core::session::{Format, Session};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewer than readers: some have several connections, also in different objects.
 pub(super) const USERS: usize = 4;
@@ -19,11 +20,14 @@ pub(super) const BOUND_MS: u64 =
     limits::PRESENCE_LEASE_MS + limits::LOST_GRACE_MS + limits::DELIVERY_RETRY_MAX_MS + 5_000;
 const GUESTS: usize = 3;
 
+/// What each user shows.
+type Shown = BTreeMap<String, String>;
+
 /// What a client knows.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    /// `None`: it has not been told.
-    users: Option<BTreeSet<String>>,
+    /// And what they show. `None`: it has not been told.
+    users: Option<Shown>,
 }
 
 impl View {
@@ -31,10 +35,11 @@ impl View {
     pub(super) fn hears(&mut self, frame: &Value, text: &str, tally: &mut Tally) -> Result<(), String> {
         let list = |field: &str| frame[field].as_array().cloned().unwrap_or_default();
         let user = |value: &Value| value.as_str().map(str::to_owned).ok_or(format!("no user: {text}"));
+        let member = |value: &Value| Ok::<_, String>((user(&value["user"])?, value["data"].to_string()));
         if frame["type"] == "members" {
             tally.lists += 1;
             let members = list("members");
-            let users: Result<BTreeSet<String>, String> = members.iter().map(|member| user(&member["user"])).collect();
+            let users: Result<Shown, String> = members.iter().map(member).collect();
             let users = users?;
             if users.len() != members.len() || frame["more"] == true {
                 return Err(format!("not everybody once: {text}"));
@@ -43,11 +48,12 @@ impl View {
         } else {
             let users = self.users.as_mut().ok_or(format!("before the list: {text}"))?;
             for left in list("left") {
-                tally.leaves += u64::from(users.remove(&user(&left)?));
+                tally.leaves += u64::from(users.remove(&user(&left)?).is_some());
             }
             for joined in list("joined") {
                 tally.joins += 1;
-                if !users.insert(user(&joined["user"])?) {
+                let (user, data) = member(&joined)?;
+                if users.insert(user, data).is_some() {
                     return Err(format!("twice there: {text}"));
                 }
             }
@@ -59,8 +65,8 @@ impl View {
         Ok(())
     }
 
-    fn knows(&self, truth: &BTreeSet<String>) -> Result<(), String> {
-        if self.users.as_ref() == Some(truth) { Ok(()) } else { Err(format!("knows {:?}", self.users)) }
+    fn knows(&self, page: &Shown) -> Result<(), String> {
+        if self.users.as_ref() == Some(page) { Ok(()) } else { Err(format!("knows {:?}", self.users)) }
     }
 }
 
@@ -114,25 +120,22 @@ impl RoomSide {
     }
 
     /// A page, as a room would say it that wakes for it.
-    fn page(&mut self, now: u64) -> Result<BTreeSet<String>, String> {
+    fn page(&mut self, now: u64) -> Result<Shown, String> {
         self.look_around();
         let mut room = Room::wake(self.name.clone(), self.rule.clone(), None);
         read_page(&mut room, &mut self.store.clone(), now)
     }
 }
 
-fn read_page(
-    room: &mut Room,
-    store: &mut dormouse_core::store::MemoryStore,
-    now: u64,
-) -> Result<BTreeSet<String>, String> {
+fn read_page(room: &mut Room, store: &mut dormouse_core::store::MemoryStore, now: u64) -> Result<Shown, String> {
     let query = MembersQuery { after: None, limit: limits::MEMBERS_PAGE_MAX };
     let turn = dormouse_core::room::Turn { now, random: 1 };
     let page = room.members_page(&query, turn, store).map_err(|refusal| refusal.to_string())?;
     if page.count != page.members.len() as u64 {
         return Err(format!("{} on a page of {:?}", page.count, page.members));
     }
-    Ok(page.members.into_iter().map(|member| member.user).collect())
+    let shown = |data: Option<MemberData>| data.map_or("null".into(), |data| data.as_str().to_owned());
+    Ok(page.members.into_iter().map(|member| (member.user, shown(member.data))).collect())
 }
 
 impl World {
@@ -157,7 +160,7 @@ impl World {
             expires_at: None,
             may_publish: false,
             from: None,
-            data: None,
+            data: MemberData::parse(&format!("\"g{}\"", self.connections)).ok(),
         };
         let (connection, sockets) = (format!("g{}", self.connections), side.guests.len());
         self.drive_room(nth, Input::Connect { connect, connection, sockets })
@@ -192,15 +195,16 @@ impl World {
             truth.extend(side.guests.values().filter_map(|guest| guest.session.user.clone()));
             let wrong = |who: String, error: String| format!("channel {nth}: {truth:?} are there, {who} {error}");
             let page = side.page(self.now)?;
-            if page != truth {
-                return Err(wrong("the page".into(), format!("says {page:?}")));
+            let wrong = |who, error| wrong(who, format!("{error}; the page says {page:?}"));
+            if !page.keys().eq(&truth) {
+                return Err(wrong("the page".into(), "is wrong".into()));
             }
             for (name, guest) in &side.guests {
-                guest.view.knows(&truth).map_err(|error| wrong(format!("guest {name}"), error))?;
+                guest.view.knows(&page).map_err(|error| wrong(format!("guest {name}"), error))?;
             }
             for reader in readers {
                 let view = &self.readers[reader].channels[&nth].view;
-                view.knows(&truth).map_err(|error| wrong(format!("reader {reader}"), error))?;
+                view.knows(&page).map_err(|error| wrong(format!("reader {reader}"), error))?;
             }
         }
         Ok(())

@@ -56,15 +56,16 @@ impl Reader {
     }
 
     /// What it sends to have a channel.
-    pub(super) fn subscribes(&mut self, room: usize, name: &ChannelName, last: u64) -> String {
+    pub(super) fn subscribes(&mut self, room: usize, name: &ChannelName, last: u64, shows: u64) -> String {
         let channel = self.channels.entry(room).or_default();
         channel.state = State::Asked;
         channel.presented = channel.position;
         channel.owed_gap = false;
+        let data = if name.has_members() { format!(r#","data":"s{shows}""#) } else { String::new() };
         match channel.position {
-            Some(position) => format!(r#"{{"type":"subscribe","channel":"{name}","position":"{position}"}}"#),
-            None if last > 0 => format!(r#"{{"type":"subscribe","channel":"{name}","last":{last}}}"#),
-            None => format!(r#"{{"type":"subscribe","channel":"{name}"}}"#),
+            Some(position) => format!(r#"{{"type":"subscribe","channel":"{name}","position":"{position}"{data}}}"#),
+            None if last > 0 => format!(r#"{{"type":"subscribe","channel":"{name}","last":{last}{data}}}"#),
+            None => format!(r#"{{"type":"subscribe","channel":"{name}"{data}}}"#),
         }
     }
 

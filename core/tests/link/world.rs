@@ -396,7 +396,9 @@ impl World {
         let (name, wants) = (self.names[room].clone(), self.wants[who][room]);
         let state = self.readers[who].channels.get(&room).map(|channel| channel.state).unwrap_or_default();
         let frame = match state {
-            State::Without if wants => self.readers[who].subscribes(room, &name, self.tally.steps % 4),
+            State::Without if wants => {
+                self.readers[who].subscribes(room, &name, self.tally.steps % 4, self.tally.steps)
+            }
             State::Has if !wants => self.readers[who].unsubscribes(room, &name),
             State::Has if self.stormy && self.rng.u32(0..8) == 0 => self.readers[who].unsubscribes(room, &name),
             State::Has if self.stormy && self.rng.u32(0..3) == 0 => {
