@@ -23,6 +23,7 @@ const HUBS: usize = 3;
 const ROOMS: usize = 2;
 const STEPS: u64 = 400;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) now: u64,
