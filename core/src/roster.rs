@@ -102,6 +102,12 @@ impl Roster {
         (self.users.len() - self.absent) as u64
     }
 
+    /// Whether a user is there.
+    pub(crate) fn has(&mut self, user: &str, now: u64) -> bool {
+        let revision = self.advance(now);
+        self.users.get(user).is_some_and(|rows| stay(rows).until > revision)
+    }
+
     /// The row that has to be there before any other: one that knows nothing of what was before.
     pub(crate) fn begin(&mut self, epoch: Epoch, now: u64) -> Option<MemberRow> {
         let revision = self.advance(now);

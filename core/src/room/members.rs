@@ -82,7 +82,8 @@ impl Room {
         report.check()?;
         let refusal = || Refusal::new(Code::InvalidChannel, "only presence channels have members");
         let known = self.members(turn, store).map_err(refusal_of)?.ok_or_else(refusal)?;
-        if known.roster.count(turn.now) + report.joined.len() as u64 > limits::MEMBERS_MAX as u64 {
+        let new = report.joined.iter().filter(|member| !known.roster.has(&member.user, turn.now)).count();
+        if new > 0 && known.roster.count(turn.now) + new as u64 > limits::MEMBERS_MAX as u64 {
             return Err(Refusal::new(Code::Overloaded, "this channel has as many members as it can list"));
         }
         // The last that is known of what the Hub said. A sleep leaves of that what changed something.
@@ -180,7 +181,8 @@ impl Room {
     ) -> Result<(), Refusal> {
         let Some(known) = self.members(turn, store).map_err(refusal_of)? else { return Ok(()) };
         let Some(user) = session.user.clone() else { return Ok(()) };
-        if known.roster.count(turn.now) >= limits::MEMBERS_MAX as u64 {
+        let is_new = !known.roster.has(&user, turn.now);
+        if is_new && known.roster.count(turn.now) >= limits::MEMBERS_MAX as u64 {
             return Err(Refusal::new(Code::Overloaded, "this channel has as many members as it can list"));
         }
         let mut rows: Vec<MemberRow> = known.roster.begin(session.epoch, turn.now).into_iter().collect();

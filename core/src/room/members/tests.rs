@@ -610,3 +610,26 @@ fn a_channel_without_messages_keeps_its_epoch_as_long_as_its_members_may_come_ba
     world.sleep();
     assert_eq!(epoch(&mut world), before);
 }
+
+#[test]
+fn a_channel_that_is_full_takes_no_user_more_but_every_tab_of_those_who_are_there() {
+    let mut world = World::new();
+    let users: Vec<String> = (0..limits::MEMBERS_MAX).map(|nth| nth.to_string()).collect();
+    let names: Vec<&str> = users.iter().map(String::as_str).collect();
+    world.report("v1:1:weur:0", &names, &[], false);
+    world.connect("tab", "7");
+    world.report("v1:1:weur:1", &["7", "8"], &[], false);
+    let report = Report {
+        version: VERSION,
+        hub: "v1:1:weur:1".into(),
+        at: world.now * 1000 + 999,
+        have: None,
+        whole: false,
+        joined: vec![Member { user: "new".into(), data: None }],
+        left: Vec::new(),
+        list: false,
+    };
+    let answer = world.decide(|room, turn, store, out| room.report(&report, turn, store, out));
+    assert!(answer.is_err_and(|refusal| refusal.code == Code::Overloaded));
+    assert_eq!(world.sockets.len(), 1);
+}
