@@ -3,6 +3,12 @@
 //! A join and a leave are one row each; the second connection of a user is none. A leave is announced when its grace is over, by the alarm: one more row. Announcements are not
 //! more frequent than [`limits::MEMBERS_PAUSE_MS`], whatever the number of joins. Nothing here happens in other channels, or on the way of a message.
 
+mod known;
+mod page;
+
+pub(super) use known::Members;
+pub use page::{MembersPage, MembersQuery};
+
 use super::followers::{Follower, Shown};
 use super::{Output, Room, Turn, refusal_of};
 use crate::frame::{self, Frame};
@@ -12,27 +18,6 @@ use crate::refusal::{Code, Refusal};
 use crate::roster::{MemberRow, OWN, Roster};
 use crate::session::{Format, Session};
 use crate::store::{Store, StoreError};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// The members as far as the room has looked at them; a cache of rows and attachments.
-#[derive(Debug)]
-pub(super) struct Members {
-    pub(super) roster: Roster,
-    /// The user of each own connection.
-    own: BTreeMap<String, String>,
-    /// How many own connections a user has.
-    connections: BTreeMap<String, usize>,
-    /// The revision that the own sockets have.
-    told: u64,
-    /// Own connections that have not been told who is there.
-    fresh: BTreeSet<String>,
-    /// The revision for which the Hubs were looked at.
-    delivered: u64,
-    /// When was announced last, in milliseconds, and whether a timer runs for the next time.
-    announced_at: u64,
-    announcing: bool,
-}
 
 /// What the own sockets are told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,29 +30,6 @@ pub struct Announcement {
     list: Vec<Member>,
     left: Vec<Left>,
     joined: Vec<Joined>,
-}
-
-/// Which page of the members is wanted.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct MembersQuery {
-    /// Those after this user; `None`: from the first on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-    /// At most so many; 1 … [`limits::MEMBERS_PAGE_MAX`].
-    pub limit: u64,
-}
-
-/// Members, in order of their users.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct MembersPage {
-    /// The channel.
-    pub channel: String,
-    /// How many members there are, on all pages.
-    pub count: u64,
-    /// Those of this page.
-    pub members: Vec<Member>,
-    /// Whether there is another page after the last of them.
-    pub more: bool,
 }
 
 impl Room {
@@ -365,25 +327,6 @@ impl Room {
         self.members.as_mut().map(|known| known.roster.head(turn.now))
     }
 
-    /// Reads a page of the members. Writes nothing, and creates nothing.
-    pub fn members_page<S: Store>(
-        &mut self,
-        query: &MembersQuery,
-        turn: Turn,
-        store: &mut S,
-    ) -> Result<MembersPage, Refusal> {
-        let channel = self.channel.to_string();
-        let refusal = || Refusal::new(Code::InvalidChannel, "only presence channels have members");
-        let known = self.members(turn, store).map_err(refusal_of)?.ok_or_else(refusal)?;
-        let count = known.roster.count(turn.now);
-        let limit = usize::try_from(query.limit.min(limits::MEMBERS_PAGE_MAX)).unwrap_or(usize::MAX);
-        let mut members = known.roster.page(query.after.as_deref(), limit + 1);
-        let more = members.len() > limit;
-        members.truncate(limit);
-        self.forget_empty();
-        Ok(MembersPage { channel, count, members, more })
-    }
-
     /// The frames of an announcement for connections of a format: for those who know who was there, and for those who do not.
     #[must_use]
     pub fn announced(&self, format: Format, announcement: &Announcement) -> (Vec<Frame>, Option<Frame>) {
@@ -442,67 +385,6 @@ impl Room {
             rows.extend(known.roster.leave(OWN, &user, number, turn.now, limits::LOST_GRACE_MS));
         }
         rows
-    }
-}
-
-impl Members {
-    fn new(roster: Roster) -> Self {
-        Self {
-            roster,
-            own: BTreeMap::new(),
-            connections: BTreeMap::new(),
-            told: 0,
-            fresh: BTreeSet::new(),
-            delivered: 0,
-            announced_at: 0,
-            announcing: false,
-        }
-    }
-
-    pub(super) fn count(&mut self, turn: Turn) -> u64 {
-        self.roster.count(turn.now)
-    }
-
-    fn is_inhabited(&mut self, turn: Turn) -> bool {
-        self.count(turn) > 0 || self.roster.due(turn.now).is_some()
-    }
-
-    fn add(&mut self, connection: &str, user: &str, told: Option<u64>) {
-        if self.own.insert(connection.to_owned(), user.to_owned()).is_none() {
-            *self.connections.entry(user.to_owned()).or_default() += 1;
-        }
-        if told.is_none() {
-            self.fresh.insert(connection.to_owned());
-        }
-    }
-
-    /// The user, if that was the last of its connections.
-    fn remove(&mut self, connection: &str) -> Option<String> {
-        self.fresh.remove(connection);
-        let user = self.own.remove(connection)?;
-        let count = self.connections.get_mut(&user)?;
-        *count -= 1;
-        if *count > 0 {
-            return None;
-        }
-        self.connections.remove(&user);
-        Some(user)
-    }
-
-    fn announcement(&mut self, now: u64) -> Option<Announcement> {
-        if self.own.is_empty() {
-            self.told = self.roster.head(now);
-            return None;
-        }
-        let Changes { after, revision, count, joined, left, list } =
-            self.roster.since(Some(self.told), now, usize::MAX, false);
-        if after.is_none() {
-            self.fresh = self.own.keys().cloned().collect();
-        }
-        let fresh: Vec<String> = core::mem::take(&mut self.fresh).into_iter().collect();
-        let list = if fresh.is_empty() { Vec::new() } else { list.unwrap_or_else(|| self.roster.list()) };
-        self.told = revision;
-        Some(Announcement { revision, fresh, count, list, left, joined })
     }
 }
 
