@@ -1,5 +1,5 @@
 // The transcripts in which a Hub has a part, against the runtime.
 
-import { isOfHubs, playAll } from "./transcripts.mjs";
+import { isOfHubs, isOfPresence, playAll } from "./transcripts.mjs";
 
-await playAll(isOfHubs);
+await playAll((transcript) => isOfHubs(transcript) && !isOfPresence(transcript));

@@ -39,7 +39,10 @@ export async function located({ name, text }, run) {
   }
 }
 
-/** Whether a Hub has a part in it. Those are played by a file of their own: each has its time. */
+/** Whether it is of presence. Those are played by a file of their own, as are those of Hubs: each has its time. */
+export const isOfPresence = ({ name }) => name.startsWith("presence-");
+
+/** Whether a Hub has a part in it. */
 export const isOfHubs = ({ text }) => / (connects \/connect|streams \/events|is in a hub)/.test(text);
 
 /** Makes tests of those transcripts for which `isIt` holds. */
