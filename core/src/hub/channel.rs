@@ -73,13 +73,18 @@ impl Channel {
 
     /// The live sockets by format.
     pub(super) fn audience(&self) -> Vec<(Format, Vec<Slot>)> {
-        let mut audience: Vec<(Format, Vec<Slot>)> = Vec::new();
-        for (slot, format) in &self.live {
-            match audience.iter_mut().find(|(other, _)| other == format) {
-                Some((_, slots)) => slots.push(*slot),
-                None => audience.push((*format, vec![*slot])),
-            }
-        }
-        audience
+        by_format(&self.live)
     }
+}
+
+/// Those of one format hear the same frames.
+pub(super) fn by_format(sockets: &[(Slot, Format)]) -> Vec<(Format, Vec<Slot>)> {
+    let mut audience: Vec<(Format, Vec<Slot>)> = Vec::new();
+    for (slot, format) in sockets {
+        match audience.iter_mut().find(|(other, _)| other == format) {
+            Some((_, slots)) => slots.push(*slot),
+            None => audience.push((*format, vec![*slot])),
+        }
+    }
+    audience
 }

@@ -3,6 +3,7 @@
 use super::Hub;
 use crate::channel::ChannelName;
 use crate::frame::{Frame, members as words};
+use crate::hub::channel::by_format;
 use crate::hub::{Output, Slot};
 use crate::limits;
 use crate::link::Delivery;
@@ -98,15 +99,4 @@ fn changed(channel: &ChannelName, format: Format, changes: &Changes, have: u64) 
     let left: Vec<&Left> = changes.left.iter().filter(|left| left.at > have).collect();
     let joined: Vec<&Joined> = changes.joined.iter().filter(|joined| joined.at > have).collect();
     words::changes(channel, format, changes.count, &left, &joined)
-}
-
-fn by_format(sockets: &[(Slot, Format)]) -> Vec<(Format, Vec<Slot>)> {
-    let mut audience: Vec<(Format, Vec<Slot>)> = Vec::new();
-    for (slot, format) in sockets {
-        match audience.iter_mut().find(|(other, _)| other == format) {
-            Some((_, slots)) => slots.push(*slot),
-            None => audience.push((*format, vec![*slot])),
-        }
-    }
-    audience
 }
