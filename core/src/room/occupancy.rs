@@ -49,7 +49,8 @@ impl Room {
 
     /// By alarm, which knows everything.
     pub(super) fn look_around(&mut self, state: Occupancy, turn: Turn, due: &mut Vec<u64>, out: &mut Vec<Output>) {
-        let leased = self.has_own_members();
+        let followed = self.followers.as_ref().is_some_and(|followers| !followers.by_hub.is_empty());
+        let leased = followed && self.has_own_members();
         let tell = self.reporter.look(state, turn.now, leased, due);
         self.tell_directory(tell, out);
     }
