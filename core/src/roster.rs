@@ -161,7 +161,7 @@ impl Roster {
         self.leave(source, user, at, now, grace)
     }
 
-    /// A source has these users and no others: those whom it does not name vanished without a word. The rows to be written.
+    /// A Hub has these users and no others: those whom it does not name vanished without a word. The rows to be written.
     pub(crate) fn replace(
         &mut self,
         source: &str,
@@ -178,10 +178,8 @@ impl Roster {
         let mut rows: Vec<MemberRow> =
             vanished.iter().filter_map(|user| self.leave(source, user, at, now, grace)).collect();
         rows.extend(members.iter().filter_map(|member| self.join(source, member, at, now)));
-        if source != OWN {
-            self.whole.insert(source.to_owned(), at);
-            rows.push(MemberRow::of(source, "", at));
-        }
+        self.whole.insert(source.to_owned(), at);
+        rows.push(MemberRow::of(source, "", at));
         rows
     }
 

@@ -117,7 +117,7 @@ impl Room {
             Cursor::Unknown => head,
             Cursor::Assumed(position) | Cursor::Told(position) => position,
         };
-        let changes = self.members_for(shown, turn, limits::MEMBERS_PER_DELIVERY);
+        let changes = self.members_for(shown, turn);
         let shown = changes.as_ref().map(|changes| (changes.after, changes.revision));
         let last = self.followers.as_ref().and_then(|followers| followers.encoded.as_ref());
         if let Some(last) = last.filter(|last| last.cursor == cursor && last.head == head && last.shown == shown)
@@ -296,7 +296,7 @@ impl Room {
     }
 
     pub(super) fn is_stale(&mut self, shown: Shown, turn: Turn) -> bool {
-        self.members_for(shown, turn, 1).is_some()
+        self.lacks_members(shown, turn).is_some()
     }
 
     pub(super) fn follower(&mut self, hub: &str) -> Option<&mut Follower> {

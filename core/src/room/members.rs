@@ -298,7 +298,14 @@ impl Room {
     }
 
     /// What a delivery to a Hub says of the members; nothing where they have not been looked at since the room woke: the Hub's answer says what it has.
-    pub(super) fn members_for(&mut self, shown: Shown, turn: Turn, most: usize) -> Option<Changes> {
+    pub(super) fn members_for(&mut self, shown: Shown, turn: Turn) -> Option<Changes> {
+        let after = self.lacks_members(shown, turn)?;
+        let known = self.members.as_mut()?;
+        Some(known.roster.since(Some(after), turn.now, limits::MEMBERS_PER_DELIVERY, false))
+    }
+
+    /// The revision after which a Hub lacks something, if it does.
+    pub(super) fn lacks_members(&mut self, shown: Shown, turn: Turn) -> Option<u64> {
         let known = self.members.as_mut()?;
         let after = match shown {
             Shown::Nothing => return None,
@@ -306,7 +313,7 @@ impl Room {
             Shown::Unknown => known.roster.head_before(turn.now.saturating_sub(2 * limits::PRESENCE_LEASE_MS)),
             Shown::Assumed(revision) | Shown::Told(revision) => revision,
         };
-        (known.roster.head(turn.now) > after).then(|| known.roster.since(Some(after), turn.now, most, false))
+        (known.roster.head(turn.now) > after).then_some(after)
     }
 
     /// Whether anybody is there, or will have left. Not to be forgotten, as long as it is not known.
