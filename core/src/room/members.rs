@@ -397,3 +397,5 @@ impl Room {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
