@@ -2,6 +2,7 @@
 //! deploy old and new code talk to each other.
 
 use crate::channel::ChannelName;
+use crate::limits;
 use crate::message::{Message, NewMessage, Payload, check_event, check_id, present};
 use crate::position::Position;
 use crate::presence::MemberData;
@@ -98,6 +99,10 @@ pub(crate) struct Wire<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     except: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     if_position: Option<Position>,
 }
 
@@ -105,12 +110,12 @@ pub(crate) struct Wire<'a> {
 #[must_use]
 pub fn encode_publish(messages: &[NewMessage]) -> String {
     let messages: Vec<String> =
-        messages.iter().map(|new| write_wire(&new.message, new.except.as_deref(), new.if_position)).collect();
+        messages.iter().map(|new| write_wire(&new.message, new.from.as_deref(), new.if_position)).collect();
     format!("{{\"version\":{VERSION},\"messages\":[{}]}}", messages.join(","))
 }
 
 /// A message as text.
-pub(crate) fn write_wire(message: &Message, except: Option<&str>, if_position: Option<Position>) -> String {
+pub(crate) fn write_wire(message: &Message, from: Option<&str>, if_position: Option<Position>) -> String {
     let (text, base64) = match &message.payload {
         Payload::Json(_) => (None, None),
         Payload::Text(text) => (Some(Cow::Borrowed(text.as_str())), None),
@@ -118,7 +123,9 @@ pub(crate) fn write_wire(message: &Message, except: Option<&str>, if_position: O
     };
     let event = message.event.as_deref().map(Cow::Borrowed);
     let id = message.id.as_ref().map(|id| Cow::Borrowed(id.id.as_str()));
-    let wire = Wire { json: None, text, base64, event, id, except: except.map(Cow::Borrowed), if_position };
+    let except = message.except.as_deref().map(Cow::Borrowed);
+    let user = message.user.as_deref().map(Cow::Borrowed);
+    let wire = Wire { json: None, text, base64, event, id, except, user, from: from.map(Cow::Borrowed), if_position };
     let wire = serde_json::to_string(&wire).unwrap_or_default();
     match &message.payload {
         // JSON goes in as the text that it is; the other side reads all of it again.
@@ -146,8 +153,15 @@ pub(crate) fn read_wire(wire: Wire<'_>) -> Result<NewMessage, Refusal> {
     };
     check_event(wire.event.as_deref())?;
     check_id(wire.id.as_deref())?;
-    let message = Message::new(wire.event.map(Cow::into_owned), payload, wire.id.map(Cow::into_owned));
-    Ok(NewMessage { message, except: wire.except.map(Cow::into_owned), if_position: wire.if_position })
+    let connections = [&wire.except, &wire.from];
+    if connections.into_iter().flatten().any(|id| id.len() > limits::CONNECTION_ID_MAX)
+        || wire.user.as_ref().is_some_and(|user| user.chars().count() > limits::USER_ID_MAX)
+    {
+        return Err(Refusal::new(Code::InvalidField, "call: except, from or user"));
+    }
+    let mut message = Message::new(wire.event.map(Cow::into_owned), payload, wire.id.map(Cow::into_owned));
+    (message.except, message.user) = (wire.except.map(Cow::into_owned), wire.user.map(Cow::into_owned));
+    Ok(NewMessage { message, from: wire.from.map(Cow::into_owned), if_position: wire.if_position })
 }
 
 /// What became of one message.
@@ -194,20 +208,16 @@ mod tests {
 
     #[test]
     fn a_publish_reads_back_as_it_was() {
-        let new = |payload| NewMessage {
-            message: Message::new(Some("e\"".into()), payload, Some("ä".into())),
-            except: Some("c".into()),
-            if_position: Some(Epoch::new(7).at(1)),
+        let new = |payload| {
+            let mut message = Message::new(Some("e\"".into()), payload, Some("ä".into()));
+            (message.except, message.user) = (Some("c".into()), Some("ü\"".into()));
+            NewMessage { message, from: Some("d".into()), if_position: Some(Epoch::new(7).at(1)) }
         };
         let messages = vec![
             new(Payload::Json("{ \"a\" :\t1.0e5 }".into())),
             new(Payload::Text("a\u{2028}\"\n\u{1f9ad}".into())),
             new(Payload::Binary((0..=255).collect())),
-            NewMessage {
-                message: Message::new(None, Payload::Json("null".into()), None),
-                except: None,
-                if_position: None,
-            },
+            Message::new(None, Payload::Json("null".into()), None).into(),
         ];
         assert_eq!(decode_publish(&encode_publish(&messages)).unwrap(), messages);
         assert!(decode_publish(r#"{"version":9,"later":1,"messages":[{"text":"a","later":[]}]}"#).is_ok());

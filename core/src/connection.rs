@@ -1,5 +1,6 @@
 //! A connection's id: random, and it says which object has the connection, so that one request finds it. `<random>:<channel>` in a Room,
-//! `<random>:<region>:<n>` in a Hub; neither channels nor regions have a colon. Made and read here only.
+//! `<random>:<region>:<n>` in a Hub; neither channels nor regions have a colon. In the `pusher` dialect it is `<place>.<random>`, both decimal (its clients and server
+//! libraries hold on to `^\d+\.\d+$`), and the place is 9 n + region. Made and read here only.
 
 use crate::channel::ChannelName;
 use crate::close::Holder;
@@ -7,6 +8,7 @@ use crate::edge::REGIONS;
 use crate::limits;
 use crate::link::hub_name;
 use crate::refusal::{Code, Refusal};
+use crate::session::Format;
 
 /// A connection's id, taken apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,12 +29,19 @@ pub fn in_room(random: &str, channel: &ChannelName) -> String {
     format!("{random}:{channel}")
 }
 
-/// The id of a new connection of a Hub, whose object name is `hub`. `random` is [`limits::CONNECTION_RANDOM`] hexadecimal digits.
+/// The id of a new connection of a Hub, whose object name is `hub`. `random` is [`limits::CONNECTION_RANDOM`] hexadecimal digits; in a `socket_id` are 64 of its bits.
 #[must_use]
-pub fn in_hub(random: &str, hub: &str) -> String {
+pub fn in_hub(format: Format, random: &str, hub: &str) -> String {
     // After the version and the app's id, which neither has a colon.
     let place = hub.splitn(3, ':').nth(2).unwrap_or_default();
-    format!("{random}:{place}")
+    if format != Format::Pusher {
+        return format!("{random}:{place}");
+    }
+    let (region, nth) = place.split_once(':').unwrap_or_default();
+    let region = REGIONS.iter().position(|known| *known == region).unwrap_or_default();
+    let place = nth.parse::<u32>().map_or(0, u64::from) * REGIONS.len() as u64 + region as u64;
+    let random = random.get(..16).and_then(|half| u64::from_str_radix(half, 16).ok()).unwrap_or_default();
+    format!("{place}.{random}")
 }
 
 impl ConnectionId {
@@ -59,7 +68,22 @@ impl ConnectionId {
     }
 }
 
+/// Digits as a number writes itself: else an object would have several names here.
+fn decimal(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|number| number.to_string() == text)
+}
+
+fn read_socket_id(place: &str, random: &str) -> Option<Place> {
+    decimal(random)?;
+    let (place, regions) = (decimal(place)?, REGIONS.len() as u64);
+    let region = REGIONS.get(usize::try_from(place % regions).ok()?)?;
+    Some(Place::Hub(region, u32::try_from(place / regions).ok()?))
+}
+
 fn read(text: &str) -> Option<Place> {
+    if let Some((place, random)) = text.split_once('.').filter(|(place, _)| !place.contains(':')) {
+        return read_socket_id(place, random);
+    }
     let (random, place) = text.split_once(':')?;
     let is_random = random.len() == limits::CONNECTION_RANDOM
         && random.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -70,9 +94,7 @@ fn read(text: &str) -> Option<Place> {
         return ChannelName::parse(place).ok().map(Place::Room);
     };
     let region = REGIONS.into_iter().find(|known| *known == region)?;
-    // Written in one way only: else an object would have several names here.
-    let number = nth.parse::<u32>().ok().filter(|number| number.to_string() == nth)?;
-    Some(Place::Hub(region, number))
+    Some(Place::Hub(region, u32::try_from(decimal(nth)?).ok()?))
 }
 
 #[cfg(test)]
@@ -83,6 +105,7 @@ mod tests {
     use crate::edge::REGIONS;
     use crate::limits;
     use crate::link::hub_name;
+    use crate::session::Format;
 
     const RANDOM: &str = "0123456789abcdef0123456789abcdef";
 
@@ -96,8 +119,12 @@ mod tests {
         }
         for (region, nth) in REGIONS.into_iter().zip([0, 1, 7, 10, 99, 1000, 65_536, 4_000_000, u32::MAX]) {
             let hub = hub_name("app_1-x", region, nth);
-            let id = in_hub(RANDOM, &hub);
+            let id = in_hub(Format::Many, RANDOM, &hub);
             assert_eq!(id, format!("{RANDOM}:{region}:{nth}"));
+            assert_eq!(ConnectionId::parse(&id).unwrap().holder("app_1-x"), Holder::Hub(hub.clone()));
+            let id = in_hub(Format::Pusher, RANDOM, &hub);
+            let (place, random) = id.split_once('.').unwrap();
+            assert!(place.parse::<u64>().is_ok() && random.parse::<u64>() == Ok(0x0123_4567_89ab_cdef), "{id}");
             assert_eq!(ConnectionId::parse(&id).unwrap().holder("app_1-x"), Holder::Hub(hub));
         }
     }
@@ -125,6 +152,13 @@ mod tests {
             "0123456789abcdef0123456789abcde:a",
             "0123456789abcdef0123456789abcdef0:a",
             "0123456789abcdef0123456789abcdeg:a",
+            "1.",
+            ".1",
+            "1.1.1",
+            "01.1",
+            "1.+1",
+            "1.18446744073709551616",
+            "38654705664.1",
         ];
         for id in ids {
             assert!(ConnectionId::parse(id).is_err(), "{id}");

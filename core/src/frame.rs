@@ -148,6 +148,7 @@ pub fn message(channel: &ChannelName, format: Format, position: Position, messag
         Format::Raw => raw(&message.payload),
         Format::Stream | Format::RawStream => Frame::Text(crate::stream::message(format, position, message)),
         Format::ManyStream => Frame::Text(crate::stream::message_of_many(channel, position, message)),
+        Format::Pusher => Frame::Text(crate::pusher::words::message(channel, message)),
     }
 }
 

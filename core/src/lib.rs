@@ -24,6 +24,7 @@ pub mod message;
 pub mod occupancy;
 pub mod position;
 pub mod presence;
+pub mod pusher;
 mod rate;
 pub mod refusal;
 pub mod room;

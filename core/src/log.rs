@@ -337,7 +337,7 @@ impl Log {
 fn ids_only(messages: &[Message]) -> Vec<Message> {
     let with_id = messages.iter().filter(|message| message.id.is_some());
     with_id
-        .map(|message| Message { event: None, payload: Payload::Text(String::new()), id: message.id.clone() })
+        .map(|message| Message { id: message.id.clone(), ..Message::new(None, Payload::Text(String::new()), None) })
         .collect()
 }
 

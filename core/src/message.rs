@@ -79,6 +79,10 @@ pub struct Message {
     pub payload: Payload,
     /// The publisher's id for it, where there is one.
     pub id: Option<MessageId>,
+    /// A connection that shall not get it; kept, so that it does not get it by a retry or a replay either.
+    pub except: Option<String>,
+    /// The user who published it, where a client did whose user is known.
+    pub user: Option<String>,
 }
 
 impl Message {
@@ -86,14 +90,21 @@ impl Message {
     #[must_use]
     pub fn new(event: Option<String>, payload: Payload, id: Option<String>) -> Self {
         let id = id.map(|id| MessageId { digest: digest(event.as_deref(), &payload), id });
-        Self { event, payload, id }
+        Self { event, payload, id, except: None, user: None }
+    }
+
+    /// Whether a connection shall not get it.
+    #[must_use]
+    pub fn is_kept_from(&self, connection: &str) -> bool {
+        self.except.as_deref() == Some(connection)
     }
 
     /// Bytes that it takes in the log, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let id = self.id.as_ref().map_or(0, |id| id.id.len() + 16);
-        self.event.as_ref().map_or(0, String::len) + self.payload.len() + id + 8
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        text(&self.event) + self.payload.len() + id + text(&self.except) + text(&self.user) + 8
     }
 }
 
@@ -102,10 +113,17 @@ impl Message {
 pub struct NewMessage {
     /// The message.
     pub message: Message,
-    /// A connection that shall not get it.
-    pub except: Option<String>,
+    /// The connection of the client who publishes it; `None`: the app does.
+    pub from: Option<String>,
     /// Append only while this is the channel's last position.
     pub if_position: Option<Position>,
+}
+
+impl From<Message> for NewMessage {
+    /// What the app publishes, on no condition.
+    fn from(message: Message) -> Self {
+        Self { message, from: None, if_position: None }
+    }
 }
 
 /// Reads JSON that is there: `null` is data as well, where serde takes it for nothing.

@@ -186,6 +186,7 @@ impl Room {
         if let Some(gap) = gap {
             self.say(&session, &Say::Gap(gap), &mut out);
         }
+        // Nothing is kept from a connection that was not there when it was published.
         for (seq, _, message) in missed {
             let frame = self.frame(session.format, head.epoch.at(seq), &message);
             out.push(Output::Send { to: session.connection.clone(), frame });
@@ -217,10 +218,11 @@ impl Room {
             return self.say(&session, &Say::Error(refusal), out);
         }
         match speech::read(session.format, &self.rule, session.may_publish, frame) {
-            Ok(message) => {
+            Ok(mut message) => {
                 let id = message.id.as_ref().map(|id| id.id.clone());
+                message.user.clone_from(&session.user);
+                let new = NewMessage { message, from: Some(session.connection.clone()), if_position: None };
                 let asker = Asker::Client { session, id };
-                let new = NewMessage { message, except: None, if_position: None };
                 self.publish(asker, vec![new], turn, store, out);
             }
             Err(Fault::TooLong) => self.dismiss_too_large(&session, out),

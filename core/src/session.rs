@@ -25,6 +25,9 @@ pub enum Format {
     /// Event stream of many channels, bridged by the Worker. Only in a Hub.
     #[serde(rename = "n")]
     ManyStream,
+    /// WebSocket, Pusher's protocol. Only in a Hub.
+    #[serde(rename = "p")]
+    Pusher,
 }
 
 impl Format {
@@ -34,7 +37,7 @@ impl Format {
     /// Whether frames are of many channels.
     #[must_use]
     pub const fn is_many(self) -> bool {
-        matches!(self, Self::Many | Self::ManyStream)
+        matches!(self, Self::Many | Self::ManyStream | Self::Pusher)
     }
 
     /// Whether it is an event stream.

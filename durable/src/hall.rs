@@ -227,7 +227,8 @@ impl Hall {
         let mut pair = WebSocketPair::new()?;
         let (client, server) = (pair.client()?, pair.server()?);
         *self.arriving.borrow_mut() = Some(server);
-        self.drive(Input::Connect { connect, connection: in_hub(&random_id(), &self.name) });
+        let connection = in_hub(connect.format, &random_id(), &self.name);
+        self.drive(Input::Connect { connect, connection });
         self.arriving.take();
         if let Some(slot) = self.stillborn.take() {
             self.drive(Input::Left { slot });

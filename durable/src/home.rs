@@ -145,7 +145,7 @@ impl Home {
                 }
             }
             Output::SendAll { to, frames } => self.send_all(&to, frames),
-            Output::Broadcast { position, message, except } => self.broadcast(position, &message, except.as_deref()),
+            Output::Broadcast { position, message } => self.broadcast(position, &message),
             Output::Remember(session) => {
                 if let Some(socket) = self.socket(&session.connection) {
                     if session.behind.is_none() {
@@ -207,8 +207,8 @@ impl Home {
     }
 
     /// One value for all sockets of a format; per socket one crossing.
-    fn broadcast(&self, position: Position, message: &Message, except: Option<&str>) {
-        let except = except.and_then(|connection| sockets::find(&self.state, connection));
+    fn broadcast(&self, position: Position, message: &Message) {
+        let except = message.except.as_deref().and_then(|connection| sockets::find(&self.state, connection));
         if self.deserted.get() {
             return;
         }

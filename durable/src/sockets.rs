@@ -29,6 +29,7 @@ fn format_tag(format: Format) -> &'static str {
         Format::RawStream => "raw-stream",
         Format::Many => "many",
         Format::ManyStream => "many-stream",
+        Format::Pusher => "pusher",
     }
 }
 

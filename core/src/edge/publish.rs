@@ -71,7 +71,7 @@ fn raw(channel: ChannelName, head: &Head<'_>, body: Vec<u8>) -> Result<Order, Re
     let id = head.header("idempotency-key");
     check_id(id.as_deref())?;
     let payload = Payload::from_raw(body, &head.header("content-type").unwrap_or_default());
-    let new = NewMessage { message: Message::new(None, payload, id), except: None, if_position: None };
+    let new = NewMessage::from(Message::new(None, payload, id));
     Ok(Order { items: vec![Item { channels: vec![channel], new }], batch: false })
 }
 
@@ -150,8 +150,9 @@ fn item(body: Body<'_>) -> Result<Item, Refusal> {
             Refusal::new(Code::InvalidPosition, "if_position: a position looks like 9f2c41d07ab3:42")
         })?),
     };
-    let message = Message::new(body.event, Payload::Json(data.get().to_owned()), body.id);
-    Ok(Item { channels, new: NewMessage { message, except: body.except, if_position } })
+    let mut message = Message::new(body.event, Payload::Json(data.get().to_owned()), body.id);
+    message.except = body.except;
+    Ok(Item { channels, new: NewMessage { message, from: None, if_position } })
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {

@@ -8,6 +8,7 @@ use crate::frame::Frame;
 use crate::frame::many::Tell;
 use crate::limits;
 use crate::link::Delivery;
+use crate::message::Message;
 use crate::position::Position;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
@@ -113,12 +114,19 @@ impl Hub {
         if let Some(gap) = delivery.gap {
             self.tell_gap(&[slot], format, channel, gap, out);
         }
-        let frames = batch.of(channel, format, delivery, have.seq);
-        let end = frames.last().map_or(start, |(position, _)| *position);
-        for (_, message) in delivery.placed().take(frames.len()) {
-            self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;
+        let missed: Vec<(Position, &Message)> =
+            delivery.placed().take_while(|(position, _)| position.seq <= have.seq).collect();
+        let end = missed.last().map_or(start, |(position, _)| *position);
+        let bytes = missed.iter().map(|(_, message)| message.payload.len() + limits::FRAME_COST_BYTES);
+        self.unlooked_bytes += bytes.sum::<usize>();
+        let is_kept = |message: &Message| self.session(slot).is_some_and(|one| message.is_kept_from(&one.connection));
+        if missed.iter().any(|(_, message)| is_kept(message)) {
+            let heard = missed.into_iter().filter(|(_, message)| !is_kept(message));
+            let frames = Self::frames(channel, format, heard);
+            self.send_all(&[slot], format, channel, &frames, out);
+        } else {
+            self.send_all(&[slot], format, channel, batch.of(channel, format, &missed), out);
         }
-        self.send_all(&[slot], format, channel, frames, out);
         self.goes_on(slot, channel, from, end, have, out);
     }
 
@@ -150,10 +158,9 @@ struct Batch {
 }
 
 impl Batch {
-    fn of(&mut self, channel: &ChannelName, format: Format, delivery: &Delivery, until: u64) -> &[(Position, Frame)] {
+    fn of(&mut self, channel: &ChannelName, format: Format, missed: &[(Position, &Message)]) -> &[(Position, Frame)] {
         let at = self.frames.iter().position(|(other, _)| *other == format).unwrap_or_else(|| {
-            let wanted = delivery.placed().take_while(|(position, _)| position.seq <= until);
-            self.frames.push((format, Hub::frames(channel, format, wanted)));
+            self.frames.push((format, Hub::frames(channel, format, missed.iter().copied())));
             self.frames.len() - 1
         });
         self.frames.get(at).map(|(_, frames)| frames.as_slice()).unwrap_or_default()

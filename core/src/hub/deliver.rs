@@ -1,6 +1,6 @@
 //! What Rooms bring.
 
-use super::{Hub, Output, Stage};
+use super::{Hub, Output, Slot, Stage};
 use crate::channel::ChannelName;
 use crate::frame::Gap;
 use crate::limits;
@@ -51,9 +51,24 @@ impl Hub {
     /// One frame for each message and format, for all who are live.
     fn broadcast(&mut self, channel: &ChannelName, messages: &[(Position, &Message)], out: &mut Vec<Output>) {
         let Some(known) = self.channels.get(channel) else { return };
+        // Who is left out, and of which message: hardly ever anybody, and then one of this Hub's.
+        let left_out = |(nth, (_, message)): (usize, &(Position, &Message))| {
+            let except = message.except.as_deref()?;
+            let is = |slot: &Slot| self.is(*slot, except);
+            Some((nth, known.live.iter().map(|(slot, _)| *slot).find(is)?))
+        };
+        let left_out: Vec<(usize, Slot)> = messages.iter().enumerate().filter_map(left_out).collect();
         for (format, slots) in known.audience() {
             let frames = Self::frames(channel, format, messages.iter().copied());
-            self.send_all(&slots, format, channel, &frames, out);
+            let mut begin = 0;
+            for (nth, slot) in left_out.iter().filter(|(_, slot)| slots.contains(slot)) {
+                let (before, one) = (frames.get(begin..*nth), frames.get(*nth..=*nth));
+                self.send_all(&slots, format, channel, before.unwrap_or_default(), out);
+                let others: Vec<Slot> = slots.iter().copied().filter(|other| other != slot).collect();
+                self.send_all(&others, format, channel, one.unwrap_or_default(), out);
+                begin = nth + 1;
+            }
+            self.send_all(&slots, format, channel, frames.get(begin..).unwrap_or_default(), out);
         }
         for (_, message) in messages {
             self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;

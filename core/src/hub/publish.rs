@@ -68,8 +68,10 @@ impl Hub {
         self.publishes.entry(per_second).or_insert_with(|| Buckets::new(per_second))
     }
 
-    fn send_on(&mut self, slot: Slot, channel: &ChannelName, message: Message, out: &mut Vec<Output>) {
-        let Some(connection) = self.session(slot).map(|session| session.connection.clone()) else { return };
+    fn send_on(&mut self, slot: Slot, channel: &ChannelName, mut message: Message, out: &mut Vec<Output>) {
+        let Some(session) = self.session(slot) else { return };
+        let connection = session.connection.clone();
+        message.user.clone_from(&session.user);
         let Some(known) = self.channels.get_mut(channel) else { return };
         let bytes = message.bytes();
         if known.outbox.len() >= limits::HUB_PENDING_MAX || known.outbox_bytes + bytes > limits::HUB_PENDING_BYTES {
@@ -88,7 +90,10 @@ impl Hub {
             return;
         }
         known.publishing = known.outbox.len();
-        let new = |publish: &Publish| NewMessage { message: publish.message.clone(), except: None, if_position: None };
+        let new = |publish: &Publish| {
+            let from = Some(publish.connection.clone());
+            NewMessage { message: publish.message.clone(), from, if_position: None }
+        };
         let messages = known.outbox.iter().map(new).collect();
         self.calls.add(Output::Publish { channel: channel.clone(), messages });
     }

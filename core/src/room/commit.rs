@@ -31,8 +31,8 @@ pub(super) struct Pending {
 #[derive(Default)]
 struct Chunk {
     messages: Vec<Message>,
-    /// For each: which outcome it is, and who shall not get it.
-    origins: Vec<(usize, Option<String>)>,
+    /// For each: which outcome it is.
+    places: Vec<usize>,
     bytes: usize,
     ids: HashMap<String, usize>,
     /// Outcomes that are a repetition of a message in this chunk.
@@ -186,8 +186,7 @@ impl Room {
         let (before, forgettable_at) = match written {
             Ok(written) => written,
             Err(error) => {
-                let all =
-                    chunk.origins.iter().map(|(nth, _)| *nth).chain(chunk.repetitions.iter().map(|(nth, _)| *nth));
+                let all = chunk.places.iter().copied().chain(chunk.repetitions.iter().map(|(nth, _)| *nth));
                 all.for_each(|nth| settle(nth, Outcome::Refused { error: refusal_of(error) }));
                 return;
             }
@@ -197,10 +196,10 @@ impl Room {
         for (nth, twin) in &chunk.repetitions {
             settle(*nth, Outcome::Stored { position: place(*twin), duplicate: true });
         }
-        for (at, (message, (nth, except))) in chunk.messages.into_iter().zip(chunk.origins).enumerate() {
+        for (at, (message, nth)) in chunk.messages.into_iter().zip(chunk.places).enumerate() {
             settle(nth, Outcome::Stored { position: place(at), duplicate: false });
             self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;
-            out.push(Output::Broadcast { position: place(at), message, except });
+            out.push(Output::Broadcast { position: place(at), message });
         }
         self.deliver_all(turn, store, out);
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
@@ -235,7 +234,7 @@ impl Chunk {
         }
         self.bytes += new.message.bytes();
         self.messages.push(new.message);
-        self.origins.push((nth, new.except));
+        self.places.push(nth);
     }
 
     fn id(&self, at: usize) -> Option<&MessageId> {

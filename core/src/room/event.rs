@@ -133,10 +133,8 @@ pub enum Output {
     Broadcast {
         /// The message's place.
         position: Position,
-        /// The message.
+        /// The message. Who it is kept from does not get it.
         message: Message,
-        /// The connection that shall not get it.
-        except: Option<String>,
     },
     /// Replace a connection's attachment.
     Remember(Session),

@@ -3,6 +3,7 @@
 use super::{Output, Room, Turn, refusal_of};
 use crate::frame::{Frame, Gap, GapReason, Say};
 use crate::limits;
+use crate::message::Message;
 use crate::position::{Epoch, Position};
 use crate::session::{Format, Session};
 use crate::store::{Store, StoreError};
@@ -72,8 +73,14 @@ impl Room {
         }
         let read = self.log(turn, store)?.read(store, first, limits::REPLAY_BATCH_BYTES, u64::MAX)?;
         let next = read.last().map_or(first, |(seq, _, _)| seq + 1);
+        let is_for = |message: &Message| !message.is_kept_from(&session.connection);
+        let others = read.iter().filter(|(_, _, message)| is_for(message));
         let frames: Rc<[Frame]> =
-            read.iter().map(|(seq, _, message)| self.frame(session.format, at(*seq), message)).collect();
+            others.map(|(seq, _, message)| self.frame(session.format, at(*seq), message)).collect();
+        if read.iter().any(|(_, _, message)| message.except.is_some()) {
+            // Not the same for everybody.
+            return Ok((gap, (frames, next), head));
+        }
         let batch =
             Batch { format: session.format, epoch: head.epoch, first, next, head: head.seq, frames: frames.clone() };
         self.batch = Some(batch);

@@ -18,7 +18,7 @@ fn room(rule: Rule) -> Room {
 
 fn text(body: &str, id: Option<&str>) -> NewMessage {
     let message = Message::new(None, Payload::Text(body.into()), id.map(str::to_owned));
-    NewMessage { message, except: None, if_position: None }
+    NewMessage::from(message)
 }
 
 fn handle(room: &mut Room, store: &mut impl Store, input: Input) -> Vec<Output> {

@@ -54,7 +54,7 @@ pub(super) struct World {
 
 pub(super) fn message(body: &str) -> NewMessage {
     let message = Message::new(None, Payload::Json(format!("\"{body}\"")), Some(body.to_owned()));
-    NewMessage { message, except: None, if_position: None }
+    NewMessage::from(message)
 }
 
 impl World {

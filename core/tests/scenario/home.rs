@@ -101,8 +101,8 @@ impl Home {
         })
     }
 
-    fn broadcast(&self, position: Position, message: &Message, except: Option<&str>) -> Vec<(String, Item)> {
-        let hears = |session: &Session| session.behind.is_none() && except != Some(&session.connection);
+    fn broadcast(&self, position: Position, message: &Message) -> Vec<(String, Item)> {
+        let hears = |session: &Session| session.behind.is_none() && !message.is_kept_from(&session.connection);
         let listeners = self.listeners().filter(|(_, session)| hears(session));
         let frame = |(socket, session): (&Socket, Session)| {
             (socket.client.clone(), item(session.format, self.room.frame(session.format, position, message)))
@@ -174,8 +174,8 @@ impl Objects {
                     self.delivered.extend(items);
                 }
             }
-            Output::Broadcast { position, message, except } => {
-                self.delivered.extend(home.broadcast(position, &message, except.as_deref()));
+            Output::Broadcast { position, message } => {
+                self.delivered.extend(home.broadcast(position, &message));
             }
             Output::Remember(session) => {
                 if let Some((socket, _)) = home.socket(&session.connection) {

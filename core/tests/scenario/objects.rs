@@ -136,7 +136,7 @@ impl Objects {
     }
 
     pub(crate) fn connect_hub(&mut self, name: &str, connect: HubConnect, client: &str) -> Result<(), Refusal> {
-        let connection = in_hub(&format!("{:016x}{:016x}", self.random(), self.random()), name);
+        let connection = in_hub(connect.format, &format!("{:016x}{:016x}", self.random(), self.random()), name);
         let app = parse_hub_name(name).and_then(|app| self.config.as_ref()?.app_by_id(app));
         let app = app.expect("the edge gives names of its apps");
         let hall = self.halls.entry(name.to_owned()).or_insert_with(|| Hall::new(app));

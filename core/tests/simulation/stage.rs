@@ -104,12 +104,11 @@ impl World {
                 self.disk.clear();
                 self.alarm = None;
             }
-            Output::Broadcast { position, message, except } => {
+            Output::Broadcast { position, message } => {
                 // Who gets it is settled now, however long the gate holds it.
                 let live = |socket: &Socket| Session::decode(&socket.attachment).unwrap().behind.is_none();
                 let to: Vec<String> =
                     self.sockets.iter().filter(|(_, socket)| live(socket)).map(|(name, _)| name.clone()).collect();
-                assert!(except.is_none());
                 let frame = self.room.frame(Format::Json, position, &message);
                 for to in to {
                     self.gate_or_release(Output::Send { to, frame: frame.clone() })?;

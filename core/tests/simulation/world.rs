@@ -226,7 +226,7 @@ impl World {
                     Payload::Json(format!("\"{publisher}/{nth}{}\"", " ".repeat(self.padding))),
                     Some(format!("{publisher}/{nth}")),
                 );
-                let messages = vec![NewMessage { message, except: None, if_position: None }];
+                let messages = vec![NewMessage::from(message)];
                 self.drive(Input::Publish { ticket, messages })
             }
             Request::Connect { reader, from } => self.connect(reader, from),

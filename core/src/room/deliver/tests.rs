@@ -203,7 +203,7 @@ fn a_flush_that_failed_takes_what_was_delivered_with_it() {
     let to = world.publish(&["one"]).remove(0);
     world.has(&to, 1);
     let message = Message::new(None, Payload::Text("lost".into()), None);
-    let messages = vec![NewMessage { message, except: None, if_position: None }];
+    let messages = vec![NewMessage::from(message)];
     let before = world.store.clone();
     world.handle(Input::Publish { ticket: 0, messages });
     world.store = before;

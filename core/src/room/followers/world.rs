@@ -5,7 +5,7 @@ use crate::channel::ChannelName;
 use crate::config::{History, Rule};
 use crate::frame::GapReason;
 use crate::link::{Delivery, Follow, Missed, Receipt};
-use crate::message::{Message, NewMessage, Payload};
+use crate::message::{Message, Payload};
 use crate::position::{Epoch, Position};
 use crate::refusal::{Code, Refusal};
 use crate::room::{Input, Output, Room, Turn};
@@ -88,11 +88,7 @@ impl World {
 
     /// Publishes, and the disk has it.
     pub(in crate::room) fn publish(&mut self, bodies: &[&str]) -> Vec<Brought> {
-        let message = |body: &&str| NewMessage {
-            message: Message::new(None, Payload::Text((*body).to_owned()), None),
-            except: None,
-            if_position: None,
-        };
+        let message = |body: &&str| Message::new(None, Payload::Text((*body).to_owned()), None).into();
         let messages = bodies.iter().map(message).collect();
         let outputs = self.handle(Input::Publish { ticket: 0, messages });
         self.handle(Input::Flushed(Ok(())));

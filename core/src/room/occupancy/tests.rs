@@ -159,7 +159,7 @@ fn no_message_causes_a_report() {
     world.sleeps();
     for nth in 0..5 {
         let message = Message::new(None, Payload::Text("x".into()), None);
-        let messages = vec![NewMessage { message, except: None, if_position: None }];
+        let messages = vec![NewMessage::from(message)];
         world.handle(Input::Publish { ticket: nth, messages });
     }
     assert_eq!(world.told(), []);
@@ -196,7 +196,7 @@ fn a_room_is_forgotten_after_the_directory_has_heard_that_nobody_is_there() {
     let mut world = World::new();
     world.joins("a", None);
     let message = Message::new(None, Payload::Text("x".into()), None);
-    world.handle(Input::Publish { ticket: 1, messages: vec![NewMessage { message, except: None, if_position: None }] });
+    world.handle(Input::Publish { ticket: 1, messages: vec![NewMessage::from(message)] });
     world.told();
     world.leaves("a");
     world.rings();

@@ -58,7 +58,7 @@ fn followed_with(count: usize, tree: Tree) -> World {
 
 fn publish(world: &mut World, body: &str) -> Vec<Call> {
     let message = Message::new(None, Payload::Text(body.into()), None);
-    let new = NewMessage { message, except: None, if_position: None };
+    let new = NewMessage::from(message);
     let outputs = world.handle(Input::Publish { ticket: 0, messages: vec![new] });
     world.handle(Input::Flushed(Ok(())));
     calls(outputs)
