@@ -1,5 +1,6 @@
 //! Answers and refusals, as HTTP or as WebSocket.
 
+use dormouse_core::edge::pusher::{self, is_pushers};
 use dormouse_core::frame::{self, SUBPROTOCOL};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
@@ -16,10 +17,11 @@ pub(crate) fn failed(error: &worker::Error) -> Refusal {
 
 /// A refusal as its client can read it: a browser cannot read a refused upgrade, so that is accepted, told, and closed.
 pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
-    if head.method == "GET" && head.wants_websocket() {
+    let pushers = is_pushers(head.path);
+    if head.method == "GET" && head.wants_websocket() && !pushers {
         return close(head, refusal);
     }
-    let response = json(refusal.code.status(), &refusal.body());
+    let response = if pushers { text(refusal)? } else { json(refusal.code.status(), &refusal.body()) };
     let headers = response.headers();
     if let Some(allow) = refusal.allow {
         headers.set("allow", allow)?;
@@ -30,6 +32,12 @@ pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
     if matches!(refusal.code, Code::Overloaded | Code::Full) {
         headers.set("retry-after", &limits::RETRY_AFTER_S.to_string())?;
     }
+    Ok(response)
+}
+
+fn text(refusal: &Refusal) -> Result<Response> {
+    let response = json(refusal.code.status(), &pusher::text(refusal));
+    response.headers().set("content-type", "text/plain; charset=utf-8")?;
     Ok(response)
 }
 
