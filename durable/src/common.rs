@@ -61,8 +61,8 @@ pub(crate) fn refuse(refusal: &Refusal) -> web_sys::Response {
 /// Has the runtime answer pings without waking the object. Every time that a socket is accepted: it is cheap, and an object that was rebuilt does not know
 /// whether it did. An object has one spelling, so one whose sockets speak Pusher's protocol has no others.
 pub(crate) fn answer_pings(state: &DurableObjectState, format: Format) {
-    let (ping, pong) = if format == Format::Pusher { (words::PING, words::PONG) } else { (PING, PONG) };
-    if let Ok(pair) = WebSocketRequestResponsePair::new(ping, pong) {
+    let (ping, answer) = if format == Format::Pusher { (words::PING, words::PONG) } else { (PING, PONG) };
+    if let Ok(pair) = WebSocketRequestResponsePair::new(ping, answer) {
         let _ = state.set_websocket_auto_response(&pair);
     }
 }
