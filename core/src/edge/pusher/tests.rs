@@ -66,6 +66,9 @@ fn every_action_has_its_path_and_its_method() {
         assert_eq!(to("GET", path), Err(Code::InvalidChannel), "{path}");
     }
     assert_eq!(to("POST", "/apps/1/users//terminate_connections"), Err(Code::InvalidField));
+    // Who connects may do so behind any path.
+    assert!(matches!(with_head("GET", "/apps/1/app/k", "", route), Ok(Route::App(app)) if app.key == "k"));
+    assert!(matches!(to("GET", "/apps/1/channels/app/users"), Ok(Action::Users(_))));
     for path in ["/apps", "/apps/1", "/app/k", "/publish"] {
         assert!(!is_pushers(path));
         assert_eq!(with_head("GET", "/apps", "", route), Ok(Route::Page));
