@@ -259,8 +259,8 @@ pub const REPORT_RETRY_MAX_MS: u64 = 300_000;
 pub const REPORT_TRIES_MAX: u32 = 16;
 /// Channels on one page of `GET /channels`: each costs a request to its Room. Past it: 400 `invalid_field`.
 pub const CHANNELS_PAGE_MAX: u64 = 100;
-/// Objects that the Directory remembers to have struck out, so that a report that was overtaken does not bring one back. Past it that is forgotten, and the next listing
-/// strikes it out again.
+/// Objects that the Directory remembers to have struck out, so that a report that was overtaken does not bring one back; and as many that have repeated what it knew, so that none
+/// takes one away. Past it that is forgotten: the next listing strikes it out again, and what was taken away is there again when it is repeated next.
 pub const STRUCK_MAX: usize = 1_000;
 /// Hubs and Rooms that the Directory calls at the same time to close a user's connections. The others wait their turn.
 pub const ORDER_CALLS_AT_ONCE: usize = 32;
