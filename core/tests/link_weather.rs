@@ -22,6 +22,8 @@ fn five_thousand(first: u64) -> Tally {
     assert!(tally.sleeps > 10_000 && tally.crashes > 10_000 && tally.losses > 1_000, "{tally:?}");
     assert!(tally.lost_calls > 10_000 && tally.repeated_calls > 5_000 && tally.full > 1_000, "{tally:?}");
     assert!(tally.traps > 1_000, "{tally:?}");
+    assert!(tally.told > 50_000 && tally.listings > 5_000 && tally.struck > 300, "{tally:?}");
+    assert!(tally.directory_falls > 2_000 && tally.orders > 2_000, "{tally:?}");
     tally
 }
 
