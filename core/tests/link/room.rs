@@ -6,7 +6,7 @@ use super::world::World;
 use dormouse_core::call::VERSION;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{History, Rule};
-use dormouse_core::directory::Count;
+use dormouse_core::directory::{Count, Counting};
 use dormouse_core::link::{Delivery, Missed, decode, encode_relay};
 use dormouse_core::message::Payload;
 use dormouse_core::presence::Report;
@@ -250,7 +250,10 @@ impl World {
         let turn = self.turn();
         let side = &mut self.rooms[nth];
         side.look_around();
-        let count = side.room.count(side.guests.len(), turn, &mut side.store).map_err(|refusal| refusal.to_string());
+        let count = side
+            .room
+            .count(Counting::default(), side.guests.len(), turn, &mut side.store)
+            .map_err(|refusal| refusal.to_string());
         if super::shows() {
             println!("{} room {nth} counts {count:?}", self.now);
         }
