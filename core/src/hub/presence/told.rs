@@ -4,7 +4,7 @@ use super::Hub;
 use crate::channel::ChannelName;
 use crate::frame::{Frame, members as words};
 use crate::hub::channel::by_format;
-use crate::hub::{Output, Slot, Subscription};
+use crate::hub::{Output, Slot, Stage, Subscription};
 use crate::limits;
 use crate::link::Delivery;
 use crate::presence::{Changes, Joined, Left, Member};
@@ -40,6 +40,10 @@ impl Hub {
         for slot in told {
             if let Some(subscription) = self.session_mut(slot).and_then(|session| session.subscription_mut(channel)) {
                 subscription.told = None;
+                // Told before the channel began: it is a member already, and waits for the list again.
+                if let Stage::Joining(from) = subscription.stage {
+                    subscription.stage = Stage::Listing(from);
+                }
                 self.remember(slot, out);
             }
         }
