@@ -12,7 +12,7 @@ pub const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
 /// Its answer.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":{}}"#;
 /// The name of an event that was published without one.
-const NAMELESS: &str = "message";
+pub(crate) const NAMELESS: &str = "message";
 
 /// The frame of a message. `user_id` is told in presence channels, and where a client published it.
 #[must_use]
