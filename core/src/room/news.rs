@@ -105,9 +105,11 @@ impl Room {
         } else if told.occupied {
             // Whose sockets vanished without a word is about to come back.
             let at = *self.outgoing.vacant_at.get_or_insert(turn.now + limits::LOST_GRACE_MS);
+            // Its members leave before.
+            let leaving = self.members.as_mut().is_some_and(|known| known.roster.due(turn.now).is_some());
             if at > turn.now {
                 due.push(at);
-            } else {
+            } else if !leaving {
                 self.outgoing.vacant_at = None;
                 self.note(Kind::ChannelVacated, channel_event(Kind::ChannelVacated, &self.channel));
             }
