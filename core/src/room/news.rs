@@ -34,6 +34,11 @@ impl Outgoing {
     }
 }
 
+/// Those of one kind, and the others.
+fn split(news: Vec<News>, kind: Kind) -> (Vec<News>, Vec<News>) {
+    news.into_iter().partition(|news| news.kind == kind)
+}
+
 impl Room {
     /// With the webhooks of its channel.
     #[must_use]
@@ -149,15 +154,13 @@ impl Room {
         if self.followers.as_ref().is_some_and(|followers| !followers.by_hub.is_empty()) {
             self.inhabited(turn, store, out);
         }
-        let revision = self.member_news(turn, store);
-        let mut news = core::mem::take(&mut self.outgoing.news);
+        let (members, revision) = self.member_news(turn, store).unzip();
+        let members = members.unwrap_or_default();
+        let news = core::mem::take(&mut self.outgoing.news);
         // As one would tell it: whoever comes, comes to a channel that is occupied.
-        news.sort_by_key(|news| match news.kind {
-            Kind::ChannelOccupied => 0,
-            Kind::MemberAdded | Kind::MemberRemoved => 1,
-            Kind::ClientEvent | Kind::CacheMiss => 2,
-            Kind::ChannelVacated => 3,
-        });
+        let (first, news) = split(news, Kind::ChannelOccupied);
+        let (last, others) = split(news, Kind::ChannelVacated);
+        let news: Vec<News> = first.into_iter().chain(members).chain(others).chain(last).collect();
         if !news.is_empty() || revision.is_some() {
             self.keep_news(&news, revision, turn, store);
         }
@@ -187,7 +190,7 @@ impl Room {
     }
 
     /// Who came and went since webhooks were last told; up to which revision they know it then, if anything has changed. Nothing where the members have not been looked at.
-    fn member_news<S: Store>(&mut self, turn: Turn, store: &mut S) -> Option<u64> {
+    fn member_news<S: Store>(&mut self, turn: Turn, store: &mut S) -> Option<(Vec<News>, u64)> {
         if self.members.is_none() || !self.outgoing.want_members() {
             return None;
         }
@@ -199,15 +202,18 @@ impl Room {
         }
         let after = told.revision.max(roster.floor());
         let Changes { joined, left, .. } = roster.since(Some(after), turn.now, usize::MAX, false);
-        let joined = joined.iter().map(|joined| (joined.at, Kind::MemberAdded, joined.member.user.as_str()));
-        let left = left.iter().map(|left| (left.at, Kind::MemberRemoved, left.user.as_str()));
-        let mut changes: Vec<(u64, Kind, &str)> = joined.chain(left).collect();
-        changes.sort_unstable_by_key(|(at, _, user)| (*at, *user));
-        for (_, kind, user) in changes {
-            let text = member_event(kind, &self.channel, user);
-            self.outgoing.news.push(News { kind, text });
+        let mut news = Vec::with_capacity(joined.len() + left.len());
+        let mut tell = |kind: Kind, user: &str| news.push(News { kind, text: member_event(kind, &self.channel, user) });
+        // Both are in the order in which it happened.
+        let mut left = left.iter().peekable();
+        for joined in &joined {
+            while let Some(left) = left.next_if(|left| left.at < joined.at) {
+                tell(Kind::MemberRemoved, &left.user);
+            }
+            tell(Kind::MemberAdded, &joined.member.user);
         }
-        Some(head)
+        left.for_each(|left| tell(Kind::MemberRemoved, &left.user));
+        Some((news, head))
     }
 
     /// The revision of the members up to which webhooks have been told, where they want to know.

@@ -73,12 +73,12 @@ impl Outbox {
         let line = |target: &crate::webhook::Webhook| Line::new(target.url.clone(), target.batch);
         let lines = hooks.targets.iter().map(line).collect();
         let mut outbox = Self { lines, free: Vec::new(), next_slot: 0, next: 0, stamp: 0, told: Told::default() };
-        let mut rows = Vec::new();
+        let mut rows: Vec<Entry> = Vec::new();
         for (slot, text) in store.outbox()? {
             let head = Head::decode(&text).ok_or(StoreError::Failed)?;
-            rows.push(Entry { slot, head });
+            let place = rows.partition_point(|other| other.head.nth < head.nth);
+            rows.insert(place, Entry { slot, head });
         }
-        rows.sort_unstable_by_key(|row| row.head.nth);
         for row in rows {
             outbox.next_slot = outbox.next_slot.max(row.slot.saturating_add(1));
             outbox.next = outbox.next.max(row.head.nth.saturating_add(1));
