@@ -232,6 +232,7 @@ impl Room {
         if self.outgoing.hooks.is_empty() {
             return false;
         }
-        self.outbox(turn, store).map_or(true, |outbox| !outbox.is_empty() || outbox.told().occupied)
+        let occupied = self.outgoing.want_occupancy();
+        self.outbox(turn, store).map_or(true, |outbox| !outbox.is_empty() || (occupied && outbox.told().occupied))
     }
 }
