@@ -28,6 +28,8 @@ pub(super) struct Members {
     mute: Vec<Slot>,
     /// Users of whom the Room has to hear; whether they came or went is what `users` says by then.
     changed: BTreeSet<String>,
+    /// Since when clients that count for themselves have been wrong, in milliseconds.
+    drifted_at: Option<u64>,
     /// The report that is on its way: one at most.
     sent: Option<Sent>,
     /// Whether the next report has to say everything.
@@ -53,6 +55,8 @@ struct Here {
 struct Sent {
     at: u64,
     whole: bool,
+    /// Whether those who know who is there are told anew.
+    relist: bool,
 }
 
 impl Members {
@@ -93,7 +97,7 @@ impl Members {
         if let Some(at) = self.told.iter().position(|(other, _)| *other == slot) {
             self.told.swap_remove(at);
             if self.told.is_empty() {
-                self.have = None;
+                (self.have, self.drifted_at) = (None, None);
             }
             return Some(Removed { keeper: at == 0 });
         }
@@ -104,6 +108,11 @@ impl Members {
             }
         }
         None
+    }
+
+    /// When those who know who is there have to be told anew.
+    fn relist_at(&self) -> Option<u64> {
+        self.drifted_at.map(|at| at + limits::RELIST_MS)
     }
 
     /// Whether nobody is here, and the Room knows.
@@ -124,9 +133,9 @@ pub(super) fn restore(
     session: &HubSession,
     subscription: &Subscription,
 ) {
-    let Some(user) = session.user.as_deref().filter(|_| !matches!(subscription.stage, Stage::Joining(_))) else {
-        return;
-    };
+    let is_member = subscription.told.is_some() || !matches!(subscription.stage, Stage::Joining(_));
+    let user = subscription.user.as_deref().or(session.user.as_deref());
+    let Some(user) = user.filter(|_| is_member) else { return };
     if !presence.contains_key(&subscription.channel) {
         presence.insert(subscription.channel.clone(), Members::default());
     }
@@ -137,8 +146,12 @@ pub(super) fn restore(
             members.told.push((slot, session.format));
             if members.have.is_none_or(|have| have < revision) {
                 members.have = Some(revision);
+                // Since when is not remembered: long enough.
+                members.drifted_at = subscription.drifted.then_some(0);
                 let newest = members.told.len() - 1;
                 members.told.swap(0, newest);
+            } else if members.have == Some(revision) && subscription.drifted {
+                members.drifted_at = Some(0);
             }
         }
         None if session.format.is_raw() => members.mute.push(slot),
@@ -153,7 +166,7 @@ impl Hub {
             return;
         }
         let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
-        let Some((session, user)) = session.and_then(|session| Some((session, session.user.as_deref()?))) else {
+        let Some((session, user)) = session.and_then(|session| Some((session, session.member(channel)?))) else {
             return;
         };
         let members = self.presence.entry(channel.clone()).or_default();
@@ -198,7 +211,7 @@ impl Hub {
     /// The connection whose data was shown has gone. The Room goes on showing it; what is said when everything has to be said again is what another one shows.
     fn show_another(&mut self, user: &str, channel: &ChannelName) {
         let Some(members) = self.presence.get(channel) else { return };
-        let is_users = |slot: &Slot| self.session(*slot).is_some_and(|session| session.user.as_deref() == Some(user));
+        let is_users = |slot: &Slot| self.session(*slot).is_some_and(|session| session.member(channel) == Some(user));
         let Some(other) = members.slots().find(is_users) else { return };
         if let Some(here) = self.presence.get_mut(channel).and_then(|members| members.users.get_mut(user)) {
             here.first = other;
@@ -243,7 +256,9 @@ impl Hub {
         }
         let now = self.now;
         self.unreported.extend(self.presence.keys().cloned());
-        let retries = self.presence.values().filter_map(|members| members.retry_at).filter(|at| *at > now);
+        let relists = self.presence.values().filter_map(Members::relist_at);
+        let retries =
+            self.presence.values().filter_map(|members| members.retry_at).chain(relists).filter(|at| *at > now);
         let lease = (!self.presence.is_empty()).then_some(now + limits::PRESENCE_LEASE_MS);
         retries.chain(lease).min()
     }

@@ -4,7 +4,7 @@ use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::limits;
 use crate::position::Position;
-use crate::presence::MemberData;
+use crate::presence::{Member, MemberData};
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use crate::token::Grants;
@@ -19,13 +19,16 @@ pub struct HubSession {
     /// How it is spoken to.
     #[serde(rename = "f")]
     pub format: Format,
-    /// The token's user.
+    /// The token's user, or who signed in.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none", default)]
     pub user: Option<String>,
+    /// When it has to have been authorised, in milliseconds, where it has not been.
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none", default)]
+    pub authorize_by: Option<u64>,
     /// When its token expires, in milliseconds.
     #[serde(rename = "x", skip_serializing_if = "Option::is_none", default)]
     pub expires_at: Option<u64>,
-    /// What its token grants.
+    /// What its token grants, or what it signed in with.
     #[serde(rename = "g", skip_serializing_if = "Grants::is_empty", default)]
     pub grants: Grants,
     /// What its token says that the user shows in presence channels.
@@ -51,6 +54,9 @@ pub struct Subscription {
     /// How far it is.
     #[serde(rename = "a")]
     pub stage: Stage,
+    /// In a presence channel: who it is there, where that need not be the connection's user.
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<String>,
     /// In a presence channel: what its user shows, if this is the connection that came first.
     #[serde(rename = "d", skip_serializing_if = "Option::is_none", default)]
     pub data: Option<MemberData>,
@@ -58,6 +64,9 @@ pub struct Subscription {
     /// it has not been told who is there.
     #[serde(rename = "t", skip_serializing_if = "Option::is_none", default)]
     pub told: Option<u64>,
+    /// Of the same one of the channel's sockets: whether they have to be told anew who is there, because of whom they do not know somebody has left.
+    #[serde(rename = "o", skip_serializing_if = "core::ops::Not::not", default)]
+    pub drifted: bool,
 }
 
 /// How far a subscription is.
@@ -66,6 +75,9 @@ pub enum Stage {
     /// It has not been answered: it waits for the channel's home, or for the first batch of what it missed.
     #[serde(rename = "j")]
     Joining(Option<Begin>),
+    /// It has not been answered: it is a member already, and waits for the list of the others.
+    #[serde(rename = "m")]
+    Listing(Option<Begin>),
     /// It is replayed to, and has everything up to this position.
     #[serde(rename = "b")]
     Behind(Position),
@@ -77,13 +89,17 @@ pub enum Stage {
 impl Subscription {
     pub(super) fn wanted(want: &super::Want) -> Self {
         let (channel, may_publish, data) = (want.channel.clone(), want.may_publish, want.data.clone());
-        Self { channel, may_publish, stage: Stage::Joining(want.from), data, told: None }
+        Self { channel, may_publish, stage: Stage::Joining(want.from), user: None, data, told: None, drifted: false }
     }
 
     /// Characters that it will have more when it is live, however far its channel comes, and has been told who is there.
     fn to_come(&self) -> usize {
         let stage = serde_json::to_string(&self.stage).unwrap_or_default().len();
-        let told = if self.channel.has_members() && self.told.is_none() { r#","t":1763760000000000"#.len() } else { 0 };
+        let told = if self.channel.has_members() && self.told.is_none() {
+            r#","t":1763760000000000,"o":true"#.len()
+        } else {
+            0
+        };
         r#"{"l":"9f2c41d07ab3:9007199254740991"}"#.len().saturating_sub(stage) + told
     }
 }
@@ -121,6 +137,25 @@ impl HubSession {
         self.subscriptions.iter().find(|subscription| subscription.channel == *channel)
     }
 
+    /// Who it is in a channel.
+    #[must_use]
+    pub fn member(&self, channel: &ChannelName) -> Option<&str> {
+        let own = self.subscription(channel).and_then(|subscription| subscription.user.as_deref());
+        own.or(self.user.as_deref())
+    }
+
+    /// How the others see it in a presence channel, where nobody of its user came before.
+    pub(super) fn shown_in(&self, channel: &ChannelName) -> Option<Member> {
+        let data = self.subscription(channel)?.data.clone();
+        Some(Member { user: self.member(channel)?.to_owned(), data })
+    }
+
+    /// When it has to go unless something happens, in milliseconds.
+    #[must_use]
+    pub(super) fn ends_at(&self) -> Option<u64> {
+        self.expires_at.into_iter().chain(self.authorize_by).min()
+    }
+
     pub(super) fn subscription_mut(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel)
     }
@@ -147,6 +182,7 @@ mod tests {
             connection: "5c0e".repeat(8),
             format: Format::Many,
             user: Some("7".into()),
+            authorize_by: None,
             expires_at: None,
             grants: Grants::default(),
             info: None,
@@ -156,7 +192,15 @@ mod tests {
         loop {
             let channel = ChannelName::parse(&format!("presence-{}", session.subscriptions.len())).unwrap();
             let data = Some(MemberData::parse(data).unwrap());
-            let next = Subscription { channel, may_publish: true, stage: Stage::Joining(None), data, told: None };
+            let next = Subscription {
+                channel,
+                may_publish: true,
+                stage: Stage::Joining(None),
+                user: None,
+                data,
+                told: None,
+                drifted: false,
+            };
             session.subscriptions.push(next);
             if session.check_size().is_err() {
                 session.subscriptions.pop();
@@ -172,7 +216,7 @@ mod tests {
             assert!(session.subscriptions.len() >= least, "{data}: {}", session.subscriptions.len());
             for subscription in &mut session.subscriptions {
                 subscription.stage = Stage::Live(Epoch::new(0xfff_ffff_ffff).at(9_007_199_254_740_991));
-                subscription.told = Some(9_999_999_999_999_999);
+                (subscription.told, subscription.drifted) = (Some(9_999_999_999_999_999), true);
             }
             let text = session.encode();
             let units = text.encode_utf16();
