@@ -3,6 +3,7 @@
 mod followers;
 mod members;
 mod questions;
+mod webhooks;
 
 use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
@@ -21,6 +22,7 @@ use dormouse_core::position::Position;
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
 use dormouse_core::room::{Input, Output, PageQuery, Room as Rules};
 use dormouse_core::session::{Format, Session};
+use dormouse_core::webhook::Hooks;
 use followers::Calls;
 use js_sys::{Function, Promise};
 use questions::Questions;
@@ -70,11 +72,13 @@ impl Home {
     pub(crate) fn new(state: DurableObjectState, env: &Env) -> Option<Rc<Self>> {
         let name = state.id().ok()?.name()?;
         let (app, channel) = parse_room_name(&name)?;
-        let rule = match apps(env) {
-            Some(Ok(config)) => config.app_by_id(app).map(|app| app.rule(&channel)),
+        let known = match apps(env) {
+            Some(Ok(config)) => config.app_by_id(app),
             // The Worker lets nobody in then; an alarm may still ring.
             Some(Err(_)) | None => None,
         };
+        let rule = known.map(|app| app.rule(&channel));
+        let hooks = known.map(|app| Hooks::of(app, &channel)).unwrap_or_default();
         let (storage, alarm) = (state.storage().ok()?, state.storage().ok()?);
         let rebuilt = Cell::new(is_rebuilt(&state));
         let asked: DurableObjectState = JsValue::from(&state).unchecked_into();
@@ -101,7 +105,7 @@ impl Home {
             env: env.clone(),
             app: app.to_owned(),
             rebuilt,
-            rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None)),
+            rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None).with_hooks(hooks)),
             channel,
             store: RefCell::new(SqlStore::new(storage, asked)),
             state,
@@ -189,6 +193,7 @@ impl Home {
             Output::Relay { hubs, ticket, delivery } => self.relay(hubs, ticket, delivery),
             Output::Count => self.drive(Input::Counted { sockets: self.open() }),
             Output::Register(report) => self.register(report),
+            Output::Post(post) => self.post(post),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),
