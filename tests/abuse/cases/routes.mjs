@@ -217,7 +217,11 @@ const heads = [
 export const routes = [
   ...heads,
   { name: "GET /app/open-key", request: { path: "/app/open-key" }, expected: "426 upgrade_required" },
-  { name: "POST /app/open-key", request: { method: "POST", path: "/app/open-key" }, expected: "404 not_found" },
+  {
+    name: "POST /app/open-key",
+    request: { method: "POST", path: "/app/open-key" },
+    expected: "404 not_found",
+  },
   ...missing.map((path) => ({ name: `GET ${path}`, request: { path }, expected: "404 not_found" })),
   ...wrongMethods.map(([method, path]) => ({
     name: `${method} ${path}`,
