@@ -9,6 +9,7 @@ use crate::refusal::{Code, Refusal};
 use serde_json::json;
 
 mod members;
+mod noise;
 mod users;
 mod world;
 

@@ -217,6 +217,14 @@ impl World {
         place.map(|place| self.sent.remove(place).1).unwrap_or_default()
     }
 
+    /// All that it has been sent.
+    pub(super) fn all(&mut self, slot: Slot) -> Vec<String> {
+        let (own, others) = core::mem::take(&mut self.sent).into_iter().partition(|(to, _)| *to == slot);
+        self.sent = others;
+        let own: Vec<(Slot, String)> = own;
+        own.into_iter().map(|(_, text)| text).collect()
+    }
+
     pub(super) fn reads(&mut self, slot: Slot) -> Value {
         let text = self.hears(slot);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
