@@ -7,7 +7,8 @@ import { cargoProgress, run } from "./process.mjs";
 import { python } from "./python.mjs";
 import { findChromium } from "./system.mjs";
 
-const maximumWasmBytes = 500_000;
+// A fifth of what the free plan takes (3 MB). It was 500,000 before Pusher's protocol, its HTTP API and webhooks.
+const maximumWasmBytes = 640_000;
 const minute = 60;
 
 const one = (passed, note) => ({ passed: passed ? 1 : 0, failed: passed ? 0 : 1, note });

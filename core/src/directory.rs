@@ -61,9 +61,6 @@ pub struct Report {
     pub state: Occupancy,
     /// The object's count of its reports, in thousandths of a millisecond since 1970 and never the same twice: an earlier one than is known is ignored.
     pub at: u64,
-    /// Whether it only repeats what it may have said before.
-    #[serde(default)]
-    pub again: bool,
 }
 
 /// The answer to a [`Report`].
@@ -187,8 +184,6 @@ pub struct Directory {
     app: String,
     /// What was struck out, and by which number: a cache against reports that were overtaken.
     struck: BTreeMap<Holder, u64>,
-    /// What was repeated and is in no row, by which number: as well.
-    repeated: BTreeMap<Holder, u64>,
     orders: Orders,
 }
 
@@ -196,7 +191,7 @@ impl Directory {
     /// A Directory that has just been woken, or made.
     #[must_use]
     pub fn wake(app: String) -> Self {
-        Self { app, struck: BTreeMap::new(), repeated: BTreeMap::new(), orders: Orders::default() }
+        Self { app, struck: BTreeMap::new(), orders: Orders::default() }
     }
 
     /// Learns when the object's alarm will ring.
@@ -212,7 +207,7 @@ impl Directory {
         }
     }
 
-    /// Takes what an object says of itself: one row written, or deleted, if it is a change.
+    /// Takes what an object says of itself: one row written, or deleted if there is one.
     pub fn report<S: DirectoryStore>(&mut self, report: &Report, store: &mut S) -> Result<Reported, Refusal> {
         if let Holder::Hub(name) = &report.of
             && (name.len() > limits::HUB_NAME_MAX || parse_hub_name(name) != Some(&self.app))
@@ -224,7 +219,7 @@ impl Directory {
 
     fn take<S: DirectoryStore>(&mut self, report: &Report, store: &mut S) -> Result<Reported, StoreError> {
         let known = store.row(&report.of)?;
-        let remembered = self.struck.get(&report.of).max(self.repeated.get(&report.of)).copied();
+        let remembered = self.struck.get(&report.of).copied();
         let at = known.map(|row| row.at).max(remembered).unwrap_or_default();
         if at >= report.at {
             return Ok(Reported { at });
@@ -233,14 +228,9 @@ impl Directory {
         match known {
             Some(_) if report.state == Occupancy::Vacant => store.remove(&report.of)?,
             None if report.state == Occupancy::Vacant => {}
-            // Not worth a row; but what was said before it, and then lost with the memory of who said it, may still be on its way.
-            Some(row) if report.again && row.sockets == sockets => {
-                remember(&mut self.repeated, report.of.clone(), report.at);
-                return Ok(Reported { at });
-            }
+            // Also where it only repeats what is known: what was said before it, and then lost with the memory of who said it, may still be on its way.
             Some(_) | None => store.put(&report.of, Row { at: report.at, sockets })?,
         }
-        self.repeated.remove(&report.of);
         if report.state == Occupancy::Vacant {
             remember(&mut self.struck, report.of.clone(), report.at);
         } else {

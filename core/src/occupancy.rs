@@ -36,7 +36,6 @@ impl Occupancy {
 pub(crate) struct Tell {
     pub(crate) state: Occupancy,
     pub(crate) at: u64,
-    pub(crate) again: bool,
 }
 
 /// What an object knows of what it has told.
@@ -54,8 +53,6 @@ pub(crate) struct Reporter {
     state: Option<Occupancy>,
     /// What is on its way: one at most.
     sent: Option<Sent>,
-    /// Whether something has changed since the Directory was last told: such a report is more than a repetition.
-    changed: bool,
     /// When to look what there is, and to tell it.
     look_at: Option<u64>,
     /// Reports that failed, in a row.
@@ -75,7 +72,7 @@ struct Sent {
 impl Reporter {
     pub(crate) const fn new(on: bool) -> Self {
         let (told, fallen_from, state, sent, look_at) = (None, None, None, None, None);
-        Self { on, told, silent: true, fallen_from, state, sent, changed: false, look_at, failures: 0, last: 0 }
+        Self { on, told, silent: true, fallen_from, state, sent, look_at, failures: 0, last: 0 }
     }
 
     /// There is more than there was. What is to be told now, if anything.
@@ -86,7 +83,6 @@ impl Reporter {
         self.state = Some(state);
         self.failures = 0;
         if self.sent.is_some() {
-            self.changed = true;
             return None;
         }
         match self.told {
@@ -94,11 +90,8 @@ impl Reporter {
             // Less than was told, and that can wait: it is looked at already.
             Some(told) if told > state => {}
             // A page that is loaded again, after a sleep: the alarm repeats what there was and is.
-            None if self.fallen_from == Some(state) => self.changed = false,
-            Some(_) | None => {
-                self.changed = true;
-                return Some(self.send(state, now));
-            }
+            None if self.fallen_from == Some(state) => {}
+            Some(_) | None => return Some(self.send(state, now)),
         }
         None
     }
@@ -111,7 +104,6 @@ impl Reporter {
         self.state = None;
         self.fallen_from = self.silent.then_some(from);
         self.failures = 0;
-        self.changed = true;
         self.look_at = Some(now + limits::REPORT_PAUSE_MS);
         self.look_at
     }
@@ -168,11 +160,7 @@ impl Reporter {
         self.told = (!sent.doubtful).then_some(sent.state);
         match self.state {
             Some(state) if self.told != Some(state) => (Some(self.send(state, now)), None),
-            Some(_) => {
-                self.changed = false;
-                (None, None)
-            }
-            None => (None, None),
+            Some(_) | None => (None, None),
         }
     }
 
@@ -199,7 +187,7 @@ impl Reporter {
         self.last = (self.last + 1).max(now.saturating_mul(1000));
         (self.look_at, self.silent, self.fallen_from) = (None, false, None);
         self.sent = Some(Sent { at: self.last, state, doubtful: false });
-        Tell { state, at: self.last, again: !self.changed }
+        Tell { state, at: self.last }
     }
 }
 

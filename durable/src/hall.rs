@@ -195,7 +195,7 @@ impl Hall {
             Output::Doubt { channel } => self.kept.doubt(&channel),
             Output::Trust { channel } => self.kept.trust(&channel),
             Output::Drop { channel } => self.kept.drop(&channel),
-            Output::Register { state, at, again } => self.register(state, at, again),
+            Output::Register { state, at } => self.register(state, at),
             Output::WakeAt(at) => self.alarm.set(at),
         }
     }

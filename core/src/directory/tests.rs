@@ -28,7 +28,7 @@ fn hub(nth: u32) -> Holder {
 }
 
 fn report(of: &Holder, state: Occupancy, at: u64) -> Report {
-    Report { version: VERSION, of: of.clone(), state, at, again: false }
+    Report { version: VERSION, of: of.clone(), state, at }
 }
 
 fn directory() -> (Directory, MemoryDirectory) {
@@ -44,20 +44,13 @@ fn a_directory_is_named_after_its_app() {
 }
 
 #[test]
-fn each_change_is_one_row_and_nothing_else_is() {
+fn each_report_is_one_row() {
     let (mut directory, mut store) = directory();
     let a = room("a");
-    for (state, at, again, written) in [
-        (Vacant, 1, false, 0),
-        (Held, 2, false, 1),
-        (Held, 3, true, 1),
-        (Followed, 4, true, 2),
-        (Followed, 5, true, 2),
-        (Held, 6, false, 3),
-        (Vacant, 7, false, 4),
-        (Vacant, 8, true, 4),
-    ] {
-        directory.report(&Report { again, ..report(&a, state, at) }, &mut store).unwrap();
+    for (state, at, written) in
+        [(Vacant, 1, 0), (Held, 2, 1), (Held, 3, 2), (Followed, 4, 3), (Vacant, 5, 4), (Vacant, 6, 4)]
+    {
+        directory.report(&report(&a, state, at), &mut store).unwrap();
         assert_eq!(store.written, written, "{state:?} {at}");
     }
     assert!(store.rows.is_empty());
@@ -86,8 +79,17 @@ fn what_was_said_before_it_was_repeated_takes_nothing_away() {
     for of in [room("a"), hub(0)] {
         directory.report(&report(&of, Held, 10), &mut store).unwrap();
         // It went, and came back; before it had said so a trap ended it, and it repeated what there is.
-        directory.report(&Report { again: true, ..report(&of, Held, 30) }, &mut store).unwrap();
-        assert_eq!(store.rows.get(&of), Some(&Row { at: 10, sockets: true }));
+        directory.report(&report(&of, Held, 30), &mut store).unwrap();
+        directory = Directory::wake("1".into());
+        directory
+            .strike(
+                Strike {
+                    version: VERSION,
+                    channels: vec![Entry { channel: ChannelName::parse("a").unwrap(), at: 10 }],
+                },
+                &mut store,
+            )
+            .unwrap();
         assert_eq!(directory.report(&report(&of, Vacant, 20), &mut store).unwrap(), Reported { at: 30 });
         assert!(store.rows.contains_key(&of));
         directory.report(&report(&of, Vacant, 31), &mut store).unwrap();
@@ -115,11 +117,7 @@ fn what_is_remembered_of_those_that_went_is_bounded() {
     let (mut directory, mut store) = directory();
     for nth in 0..3 * limits::STRUCK_MAX {
         directory.report(&report(&room(&format!("c{nth}")), Vacant, 1), &mut store).unwrap();
-        for at in [2, 3] {
-            let again = Report { again: true, ..report(&room(&format!("d{nth}")), Held, at) };
-            directory.report(&again, &mut store).unwrap();
-        }
-        assert!(directory.struck.len() <= limits::STRUCK_MAX && directory.repeated.len() <= limits::STRUCK_MAX);
+        assert!(directory.struck.len() <= limits::STRUCK_MAX);
     }
 }
 

@@ -281,8 +281,6 @@ pub enum Output {
         state: Occupancy,
         /// [`crate::directory::Report::at`].
         at: u64,
-        /// [`crate::directory::Report::again`].
-        again: bool,
     },
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),

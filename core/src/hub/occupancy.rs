@@ -16,7 +16,7 @@ impl Hub {
         Self::tell_directory(tell, out);
     }
 
-    /// It stands for one whose calls were under way, and that one's report may have been among them: the next alarm may be a day ahead. One request; no row where the Directory knows.
+    /// It stands for one whose calls were under way, and that one's report may have been among them: the next alarm may be a day ahead. One request, one row there.
     pub(super) fn occupied_still(&mut self, out: &mut Vec<Output>) {
         if self.state() == Occupancy::Held {
             self.look_around(&mut Vec::new(), out);
@@ -57,8 +57,8 @@ impl Hub {
     }
 
     fn tell_directory(tell: Option<Tell>, out: &mut Vec<Output>) {
-        if let Some(Tell { state, at, again }) = tell {
-            out.push(Output::Register { state, at, again });
+        if let Some(Tell { state, at }) = tell {
+            out.push(Output::Register { state, at });
         }
     }
 }

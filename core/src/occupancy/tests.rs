@@ -16,7 +16,7 @@ fn knows(state: Occupancy) -> Reporter {
 fn who_comes_is_told_at_once_and_who_goes_after_a_pause() {
     let mut reporter = Reporter::new(true);
     let tell = reporter.rise(Held, T).unwrap();
-    assert_eq!(tell, Tell { state: Held, at: T * 1000, again: false });
+    assert_eq!(tell, Tell { state: Held, at: T * 1000 });
     assert_eq!(reporter.told((tell.at, tell.state), Some(tell.at), T), (None, None));
     assert_eq!((reporter.rise(Held, T + 1), reporter.is_told_held()), (None, true));
     assert_eq!(reporter.fall(Held, T + 10), Some(T + 10 + REPORT_PAUSE_MS));
@@ -26,7 +26,7 @@ fn who_comes_is_told_at_once_and_who_goes_after_a_pause() {
     assert_eq!(due, [T + 10 + REPORT_PAUSE_MS]);
     assert!(!reporter.may_forget());
     let tell = reporter.look(Vacant, T + 10 + REPORT_PAUSE_MS, false, &mut due).unwrap();
-    assert_eq!((tell.state, tell.again), (Vacant, false));
+    assert_eq!(tell.state, Vacant);
     assert!(!reporter.may_forget());
     assert_eq!(reporter.told((tell.at, tell.state), Some(tell.at), T + 4000), (None, None));
     assert!(reporter.may_forget());
@@ -44,12 +44,12 @@ fn a_page_that_is_loaded_again_is_no_change() {
     let at = reporter.fall(Held, T).unwrap();
     assert_eq!(reporter.rise(Held, T + 500), None);
     let tell = reporter.look(Held, at, false, &mut due).unwrap();
-    assert_eq!((tell.state, tell.again), (Held, true));
+    assert_eq!(tell.state, Held);
     // But somebody else was told that nobody is there.
     let mut reporter = Reporter::new(true);
     reporter.fall(Held, T);
     reporter.doubt();
-    assert!(reporter.rise(Held, T + 500).is_some_and(|tell| !tell.again));
+    assert!(reporter.rise(Held, T + 500).is_some());
     // A socket is more than Hubs that follow.
     let mut reporter = Reporter::new(true);
     reporter.fall(Followed, T);
@@ -59,8 +59,7 @@ fn a_page_that_is_loaded_again_is_no_change() {
 #[test]
 fn who_slept_tells_it_again_by_alarm_and_not_by_anything_else() {
     let mut reporter = Reporter::new(true);
-    let tell = reporter.look(Held, T, false, &mut Vec::new()).unwrap();
-    assert!(tell.again, "it may have told this before");
+    assert!(reporter.look(Held, T, false, &mut Vec::new()).is_some());
     let mut reporter = knows(Held);
     assert_eq!(reporter.look(Held, T, false, &mut Vec::new()), None);
     // Less than that is told by alarm, more at once.
@@ -78,7 +77,7 @@ fn one_report_is_on_its_way_and_what_came_meanwhile_goes_next() {
     assert_eq!(reporter.rise(Held, at), None);
     let (held, look_at) = reporter.told((vacant.at, vacant.state), Some(vacant.at), at);
     let held = held.unwrap();
-    assert_eq!((held.state, held.again, look_at), (Held, false, None));
+    assert_eq!((held.state, look_at), (Held, None));
     // The clock stands still, and the numbers do not.
     assert!(held.at > vacant.at);
     // An answer that comes twice says nothing.
@@ -97,7 +96,6 @@ fn what_fails_is_tried_again_after_longer_and_longer_pauses_and_not_for_ever() {
         pauses.push(at - now);
         now = at;
         tell = reporter.look(Held, now, false, &mut Vec::new()).unwrap();
-        assert!(!tell.again, "nobody has heard of the change");
     }
     assert_eq!(pauses.len(), REPORT_TRIES_MAX as usize - 1);
     assert!(pauses.starts_with(&[REPORT_RETRY_MS, 2 * REPORT_RETRY_MS, 4 * REPORT_RETRY_MS]));
@@ -125,7 +123,6 @@ fn who_was_answered_nobody_while_a_report_was_on_its_way_tells_it_again() {
     reporter.fall(Held, T);
     reporter.doubt();
     let tell = reporter.rise(Held, T + 100).unwrap();
-    assert!(!tell.again);
     // The report had arrived, its answer had not, when a listing found nobody.
     reporter.fall(Held, T + 200);
     reporter.doubt();

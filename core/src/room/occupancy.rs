@@ -142,9 +142,9 @@ impl Room {
     }
 
     fn tell_directory(&mut self, tell: Option<Tell>, out: &mut Vec<Output>) {
-        let Some(Tell { state, at, again }) = tell else { return };
+        let Some(Tell { state, at }) = tell else { return };
         let of = Holder::Channel(self.channel.clone());
-        out.push(Output::Register(Report { version: VERSION, of, state, at, again }));
+        out.push(Output::Register(Report { version: VERSION, of, state, at }));
     }
 }
 

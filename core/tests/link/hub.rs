@@ -277,9 +277,9 @@ impl World {
                     }
                 }
                 Output::CloseSlow { .. } => {}
-                Output::Register { state, at, again } => {
+                Output::Register { state, at } => {
                     let of = Holder::Hub(format!("v1:1:weur:{nth}"));
-                    let report = Occupied { version: VERSION, of, state, at, again };
+                    let report = Occupied { version: VERSION, of, state, at };
                     let caller = Some(Caller { party: Party::Hub(nth), life: side.life });
                     self.calls.push(Call { caller, body: Body::Register { report } });
                 }

@@ -56,8 +56,8 @@ impl Hall {
     }
 
     /// One request to the Directory, which nothing waits for.
-    pub(super) fn register(self: &Rc<Self>, state: Occupancy, at: u64, again: bool) {
-        let report = Report { version: VERSION, of: Holder::Hub(self.name.clone()), state, at, again };
+    pub(super) fn register(self: &Rc<Self>, state: Occupancy, at: u64) {
+        let report = Report { version: VERSION, of: Holder::Hub(self.name.clone()), state, at };
         self.spawn(async move |hall| {
             let answer = match DirectoryStub::new(&hall.env, &hall.app) {
                 Ok(directory) => directory.report(&report).await.ok(),

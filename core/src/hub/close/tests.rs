@@ -16,7 +16,7 @@ const T: u64 = 1_763_760_000_000;
 struct World {
     hub: Hub,
     now: u64,
-    reports: Vec<(Occupancy, u64, bool)>,
+    reports: Vec<(Occupancy, u64)>,
     alarm: Option<u64>,
     slots: Vec<Slot>,
 }
@@ -39,7 +39,7 @@ impl World {
         for output in out {
             match output {
                 Output::Accept { slot, .. } => self.slots.push(*slot),
-                Output::Register { state, at, again } => self.reports.push((*state, *at, *again)),
+                Output::Register { state, at } => self.reports.push((*state, *at)),
                 Output::WakeAt(at) => self.alarm = Some(*at),
                 _ => {}
             }
@@ -72,11 +72,11 @@ impl World {
         self.handle(Input::Alarm { kept: Vec::new() });
     }
 
-    fn told(&mut self) -> Vec<(Occupancy, bool)> {
+    fn told(&mut self) -> Vec<Occupancy> {
         let mut told = Vec::new();
         while !self.reports.is_empty() {
-            let (state, at, again) = self.reports.remove(0);
-            told.push((state, again));
+            let (state, at) = self.reports.remove(0);
+            told.push(state);
             self.handle(Input::Registered { at, state, answer: Some(at) });
         }
         told
@@ -93,7 +93,7 @@ impl World {
 fn the_first_socket_is_told_at_once_and_the_end_of_the_last_after_a_pause() {
     let mut world = World::new(true);
     let one = world.joins("a", None, Format::Many, &[]);
-    assert_eq!(world.told(), [(Held, false)]);
+    assert_eq!(world.told(), [Held]);
     let other = world.joins("b", None, Format::Many, &[]);
     world.handle(Input::Left { slot: one });
     assert_eq!(world.told(), []);
@@ -104,7 +104,7 @@ fn the_first_socket_is_told_at_once_and_the_end_of_the_last_after_a_pause() {
     assert_eq!(world.told(), []);
     world.handle(Input::Left { slot: back });
     world.rings();
-    assert_eq!((world.told(), world.alarm), (vec![(Vacant, false)], None));
+    assert_eq!((world.told(), world.alarm), (vec![Vacant], None));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_hub_that_slept_repeats_it_by_alarm() {
     assert_eq!(awake.told(), []);
     awake.alarm = Some(T);
     awake.rings();
-    assert_eq!(awake.told(), [(Held, true)]);
+    assert_eq!(awake.told(), [Held]);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_hub_that_lost_its_calls_repeats_it_at_once() {
     let mut world = World::new(true);
     world.joins("a", None, Format::Many, &[]);
     let session = world.hub.sessions.first().cloned().flatten().unwrap();
-    for (sockets, lost, told) in [(true, true, vec![(Held, true)]), (true, false, vec![]), (false, true, vec![])] {
+    for (sockets, lost, told) in [(true, true, vec![Held]), (true, false, vec![]), (false, true, vec![])] {
         let mut awake = World::new(true);
         if sockets {
             awake.hub.restore(session.clone());
@@ -183,7 +183,7 @@ fn a_user_or_one_connection_is_closed_in_every_format() {
     // The directory may have struck it out: whoever comes next is told, pause or not.
     world.told();
     world.joins("g", None, Format::Many, &[]);
-    assert_eq!(world.told(), [(Held, false)]);
+    assert_eq!(world.told(), [Held]);
 }
 
 #[test]
