@@ -86,7 +86,7 @@ export async function pusherStorm({ home, sockets }) {
 const seconds = (ms) => (ms / 1000).toFixed(1);
 
 /** A run in a few lines. */
-export function describe({ up, after, lostAt, right, told, tries, late, refusals, counted }) {
+export function describe({ up, after, right, told, tries, late, refusals, counted }) {
   const at = (share) => seconds(after[Math.ceil(after.length * share) - 1]);
   return [
     `up after ${seconds(up)} s; half of ${after.length} back after ${at(0.5)} s, 99 % after ${at(0.99)} s, all after ${at(1)} s`,
