@@ -16,9 +16,10 @@ use dormouse_core::config::App;
 use dormouse_core::connection::in_hub;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub as Rules, HubConnect, HubSession, Input, Output, Slot};
-use dormouse_core::link::{Delivery, Follow, Missed, Relay, parse_hub_name};
+use dormouse_core::link::{Delivery, Follow, Missed, Relay, parse_hub_name, speaks_pusher};
 use dormouse_core::presence::Report;
-use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
+use dormouse_core::pusher::words::COME_BACK;
+use dormouse_core::refusal::{Code, Refusal};
 use js_sys::{Function, Promise};
 use questions::Questions;
 use std::cell::{Cell, RefCell};
@@ -149,9 +150,9 @@ impl Hall {
                     console_error!("attachment: {error:?}");
                 }
             }
-            Output::CloseSlow { unsent } => self.places.each(|socket| {
+            Output::CloseSlow { unsent, code } => self.places.each(|socket| {
                 if socket.ready_state() == WebSocket::OPEN && socket.buffered_amount() > unsent {
-                    sockets::close(socket, CLOSE_TOO_SLOW, "too slow");
+                    sockets::close(socket, code, "too slow");
                 }
             }),
             Output::Close { slot, code, reason } => {
@@ -201,15 +202,21 @@ impl Hall {
 
     fn accept(&self, slot: Slot, session: &HubSession) {
         let Some(socket) = self.arriving.borrow_mut().take() else { return self.stillborn.set(Some(slot)) };
-        answer_pings(&self.state);
+        answer_pings(&self.state, session.format);
         if let Err(error) = sockets::accept_as(&self.state, &socket, &session.connection, &session.encode()) {
             console_error!("accept: {error:?}");
             // It may have been accepted, and only its attachment not: then nobody would ever close it.
-            sockets::close(&socket, Code::Internal.close_code(), Code::Internal.name());
+            self.close_broken(&socket);
             *self.refused.borrow_mut() = Some(Refusal::new(Code::Internal, "the connection could not be accepted"));
             return self.stillborn.set(Some(slot));
         }
         self.places.take(slot, socket);
+    }
+
+    /// Closes a socket of which nothing is known: something failed here, and it may come back.
+    pub(crate) fn close_broken(&self, socket: &WebSocket) {
+        let code = if speaks_pusher(&self.name) { COME_BACK } else { Code::Internal.close_code() };
+        sockets::close(socket, code, Code::Internal.name());
     }
 
     /// One value per frame for all of them; per socket and frame one crossing.

@@ -10,6 +10,7 @@ use crate::limits;
 use crate::link::Delivery;
 use crate::message::Message;
 use crate::position::Position;
+use crate::pusher::words::cache_miss;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use std::collections::hash_map::Entry;
@@ -126,6 +127,9 @@ impl Hub {
             self.send_all(&[slot], format, channel, &frames, out);
         } else {
             self.send_all(&[slot], format, channel, batch.of(channel, format, &missed), out);
+        }
+        if joining && format == Format::Pusher && matches!(from, Begin::Last(_)) && delivery.messages.is_empty() {
+            Self::send(slot, cache_miss(channel), out);
         }
         self.goes_on(slot, channel, from, end, have, out);
     }

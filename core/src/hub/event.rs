@@ -185,6 +185,8 @@ pub enum Output {
     CloseSlow {
         /// Bytes.
         unsent: u32,
+        /// The close code.
+        code: u16,
     },
     /// Close a socket. Its [`Input::Left`] comes later, or not at all.
     Close {
