@@ -1,5 +1,6 @@
 //! Answers and refusals, as HTTP or as WebSocket.
 
+use dormouse_core::edge::pusher::{self, is_pushers};
 use dormouse_core::frame::{self, SUBPROTOCOL};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
@@ -17,10 +18,11 @@ pub(crate) fn failed(error: &worker::Error) -> Refusal {
 
 /// A refusal as its client can read it: a browser cannot read a refused upgrade, so that is accepted, told, and closed.
 pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
-    if head.method == "GET" && head.wants_websocket() {
+    let pushers = is_pushers(head.path);
+    if head.method == "GET" && head.wants_websocket() && !pushers {
         return close(head, refusal);
     }
-    let response = json(refusal.code.status(), &refusal.body());
+    let response = if pushers { text(refusal)? } else { json(refusal.code.status(), &refusal.body()) };
     let headers = response.headers();
     if let Some(allow) = refusal.allow {
         headers.set("allow", allow)?;
@@ -40,6 +42,12 @@ pub(crate) fn close_pusher(refusal: &Refusal) -> Result<Response> {
     pair.server.accept()?;
     pair.server.close(Some(close_code(refusal)), Some(refusal.code.name()))?;
     worker::Response::from_websocket(pair.client).map(Response::from)
+}
+
+fn text(refusal: &Refusal) -> Result<Response> {
+    let response = json(refusal.code.status(), &pusher::text(refusal));
+    response.headers().set("content-type", "text/plain; charset=utf-8")?;
+    Ok(response)
 }
 
 fn close(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {

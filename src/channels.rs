@@ -5,11 +5,11 @@ use dormouse_core::call::VERSION;
 use dormouse_core::close::{Close, Whose};
 use dormouse_core::config::Config;
 use dormouse_core::connection::ConnectionId;
-use dormouse_core::directory::{CloseUser, Count, Entry, HubCount, HubCounts};
+use dormouse_core::directory::{CloseUser, Count, Counting, Entry, HubCount, HubCounts, Listed};
 use dormouse_core::edge::{Tally, listing, operator};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
-use dormouse_core::refusal::Refusal;
+use dormouse_core::refusal::{Code, Refusal};
 use dormouse_durable::{DirectoryStub, HubStub, RoomStub, close, json};
 use futures::StreamExt;
 use futures::stream::iter;
@@ -21,24 +21,47 @@ pub(crate) async fn list(env: &Env, config: &Config, head: &Head<'_>) -> Result<
     let listing = listing(config, head, now_s())?;
     let directory = DirectoryStub::new(env, listing.app)?;
     let listed = directory.list(&listing.list).await?;
-    let calls = listed.channels.iter().map(|entry| count(env, listing.app, entry));
-    let counts: Vec<Result<Count, Refusal>> = iter(calls).buffered(limits::CALLS_AT_ONCE).collect().await;
-    let counts = counts.into_iter().collect::<Result<Vec<Count>, Refusal>>()?;
-    let (mut tally, hubs) = Tally::new(listed, counts);
-    let calls = hubs.iter().map(|(hub, asked)| count_in(env, hub, asked));
-    let answers: Vec<Result<HubCounts, Refusal>> = iter(calls).buffered(limits::CALLS_AT_ONCE).collect().await;
-    for ((_, asked), answer) in hubs.iter().zip(answers) {
-        tally.add(asked, &answer?);
-    }
-    if let Some(strike) = tally.strike() {
-        // What stays is found by the next listing.
-        let _ = directory.strike(&strike).await;
-    }
+    let tally = tally(env, listing.app, listed, true).await?;
+    strike(&directory, &tally).await;
     Ok(json(200, &tally.body()))
 }
 
+/// What channels have: one request to the Room of each, and, if connections are to be counted, one or more to each Hub that follows any of them: one for every 100 of them.
+pub(crate) async fn tally(env: &Env, app: &str, listed: Listed, connections: bool) -> Result<Tally, Refusal> {
+    let calls = listed.channels.iter().map(|entry| count(env, app, entry));
+    let counts: Vec<Result<Count, Refusal>> = iter(calls).buffered(limits::CALLS_AT_ONCE).collect().await;
+    let counts = counts.into_iter().collect::<Result<Vec<Count>, Refusal>>()?;
+    let (mut tally, hubs) = Tally::new(listed, counts);
+    if connections {
+        for (asked, answer) in count_in_all(env, &hubs).await? {
+            tally.add(asked, &answer);
+        }
+    }
+    Ok(tally)
+}
+
+/// What Hubs have: one request for each entry.
+pub(crate) async fn count_in_all<'a>(
+    env: &Env,
+    hubs: &'a [(String, HubCount)],
+) -> Result<Vec<(&'a HubCount, HubCounts)>, Refusal> {
+    if hubs.len() > limits::HUBS_ASKED_MAX {
+        return Err(Refusal::new(Code::Overloaded, "the connections are on more objects than can be asked at once"));
+    }
+    let calls = hubs.iter().map(async |(hub, asked)| Ok((asked, count_in(env, hub, asked).await?)));
+    let answers: Vec<Result<_, Refusal>> = iter(calls).buffered(limits::CALLS_AT_ONCE).collect().await;
+    answers.into_iter().collect()
+}
+
+/// Tells the Directory which channels turned out to have nobody: one request, if there are any. What stays is found by the next listing.
+pub(crate) async fn strike(directory: &DirectoryStub, tally: &Tally) {
+    if let Some(strike) = tally.strike() {
+        let _ = directory.strike(&strike).await;
+    }
+}
+
 async fn count(env: &Env, app: &str, entry: &Entry) -> Result<Count, Refusal> {
-    RoomStub::new(env, app, &entry.channel)?.count().await
+    RoomStub::new(env, app, &entry.channel)?.count(Counting::default()).await
 }
 
 async fn count_in(env: &Env, hub: &str, asked: &HubCount) -> Result<HubCounts, Refusal> {

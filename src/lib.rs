@@ -8,6 +8,7 @@ mod connect;
 mod hubs;
 mod page;
 mod publish;
+mod pusher;
 
 /// The object classes that `wrangler.toml` names; they have to be exported by this crate.
 pub use dormouse_durable::{Directory, Hub, Room};
@@ -65,6 +66,7 @@ async fn serve(
         Route::UserConnections(user) => channels::close_user(env, config()?, user, head).await,
         Route::Messages(channel) => messages(env, config()?, channel, head).await,
         Route::Members(channel) => members(env, config()?, channel, head).await,
+        Route::Pusher(call) => pusher::answer(request, env, config()?, call, head).await,
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn publish(
     Ok(response)
 }
 
-async fn call_all(env: &Env, app: &str, mut targets: Vec<Target>) -> Vec<(Target, Vec<Outcome>)> {
+pub(crate) async fn call_all(env: &Env, app: &str, mut targets: Vec<Target>) -> Vec<(Target, Vec<Outcome>)> {
     match (targets.pop(), targets.is_empty()) {
         // The usual one, without the machinery for many.
         (Some(only), true) => vec![call(env, app, only).await],
@@ -59,7 +59,7 @@ async fn call(env: &Env, app: &str, target: Target) -> (Target, Vec<Outcome>) {
 }
 
 /// The body, at most as long as it may be: by its length where that is given, else by counting while it comes.
-async fn body(request: &web_sys::Request, head: &Head<'_>) -> Result<Vec<u8>, Refusal> {
+pub(crate) async fn body(request: &web_sys::Request, head: &Head<'_>) -> Result<Vec<u8>, Refusal> {
     let encoding = head.header("content-encoding").unwrap_or_default();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
         return Err(Refusal::new(Code::UnsupportedEncoding, "send the body as it is, without Content-Encoding"));

@@ -1,6 +1,7 @@
 //! Who publishes: HTTP Basic, or a request signed as Pusher's HTTP API has it.
 
 use crate::config::{App, Config};
+use crate::frame::quoted;
 use crate::head::Head;
 use crate::limits;
 use crate::refusal::{Code, Refusal};
@@ -8,8 +9,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use md5::Md5;
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use subtle::ConstantTimeEq;
+
+/// What Pusher says of a key that is nobody's, or another app's.
+pub(crate) const UNKNOWN_KEY: &str = "Unknown auth_key";
 
 /// Credentials as far as they can be judged without the body.
 #[derive(Debug)]
@@ -37,13 +43,22 @@ pub fn identify<'a>(config: &'a Config, head: &Head<'_>, now_s: u64) -> Result<P
         .and_then(|time| time.parse().ok())
         .ok_or_else(|| unauthorized("auth_timestamp has to be seconds since 1970"))?;
     if time.abs_diff(now_s) > limits::SIGNATURE_WINDOW_S {
-        let message = format!("auth_timestamp is more than {} s from our time, {now_s}", limits::SIGNATURE_WINDOW_S);
+        let (given, now, window) = (iso_8601(time), iso_8601(now_s), limits::SIGNATURE_WINDOW_S);
+        let message =
+            format!("Timestamp expired: Given timestamp ({given}) not within {window}s of server time ({now})");
         return Err(Refusal::new(Code::Expired, message));
     }
-    config.app(Some(&key)).map(Publisher::Signed).ok_or_else(|| unauthorized("wrong key or signature"))
+    config.app(Some(&key)).map(Publisher::Signed).ok_or_else(|| unauthorized(UNKNOWN_KEY))
 }
 
 impl<'a> Publisher<'a> {
+    /// The app that is named; of one who signs it is not proved yet.
+    #[must_use]
+    pub fn app(&self) -> &'a App {
+        let (Self::Basic(app) | Self::Signed(app)) = self;
+        app
+    }
+
     /// The app, once the body fits the signature.
     pub fn prove(self, head: &Head<'_>, body: &[u8]) -> Result<&'a App, Refusal> {
         let app = match self {
@@ -57,22 +72,41 @@ impl<'a> Publisher<'a> {
                 return Err(unauthorized("body_md5 is not the MD5 of the body"));
             }
         }
-        let signature = head
-            .query("auth_signature")
-            .and_then(|signature| hex::decode(signature.as_bytes()).ok())
-            .unwrap_or_default();
-        let text = string_to_sign(head);
-        let good = app.secrets.iter().any(|secret| {
-            Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-                .is_ok_and(|mac| mac.chain_update(&text).verify_slice(&signature).is_ok())
-        });
-        if good { Ok(app) } else { Err(unauthorized("wrong key or signature")) }
+        let given = head.query("auth_signature").unwrap_or_default();
+        let signature = hex::decode(given.as_bytes()).unwrap_or_default();
+        let parameters = parameters_to_sign(head);
+        let text = |path: &str| format!("{}\n{path}\n{parameters}", head.method);
+        let is_good = |path: &str| {
+            let text = text(path);
+            app.secrets.iter().any(|secret| {
+                Hmac::<Sha256>::new_from_slice(secret.as_bytes())
+                    .is_ok_and(|mac| mac.chain_update(&text).verify_slice(&signature).is_ok())
+            })
+        };
+        if is_good(head.path) || unescaped(head.path).is_some_and(|path| is_good(&path)) {
+            return Ok(app);
+        }
+        let text = quoted(&text(head.path));
+        let message = format!(
+            "Invalid signature: you should have sent HmacSHA256Hex({text}, your_secret_key), but you sent {}",
+            quoted(&given)
+        );
+        Err(unauthorized(message))
     }
 }
 
-/// `METHOD\n/path\nname=value&…`: names in lower case and sorted, values unescaped, without the signature
+/// The path as a library signs it that does not escape what it puts there, and leaves that to its HTTP client (Pusher's for Node, with a user's id). `None` if that is
+/// the path itself, or could be that of something else: then a signature for the one must not be good for the other.
+fn unescaped(path: &str) -> Option<String> {
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    let slashes = |text: &str| text.bytes().filter(|b| *b == b'/').count();
+    let is_plain = decoded != path && !decoded.contains('%') && slashes(&decoded) == slashes(path);
+    is_plain.then(|| decoded.into_owned())
+}
+
+/// `name=value&…`: names in lower case and sorted, values unescaped, without the signature. After method and path, with line breaks between, it is what is signed
 /// (Pusher's REST documentation, "Authentication").
-fn string_to_sign(head: &Head<'_>) -> String {
+fn parameters_to_sign(head: &Head<'_>) -> String {
     let mut parameters: Vec<(String, String)> = head
         .query_pairs()
         .map(|(name, value)| (name.to_lowercase(), value.into_owned()))
@@ -80,7 +114,23 @@ fn string_to_sign(head: &Head<'_>) -> String {
         .collect();
     parameters.sort();
     let parameters: Vec<String> = parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    format!("{}\n{}\n{}", head.method, head.path, parameters.join("&"))
+    parameters.join("&")
+}
+
+/// Seconds since 1970 as people read them: `2013-09-29T08:46:33Z`.
+fn iso_8601(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years that begin in March have their odd day at the end; 400 of them have 146,097 days. Day 0 is the 1st of March of year 0.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 fn basic<'a>(config: &'a Config, header: &str) -> Option<&'a App> {
@@ -96,7 +146,7 @@ fn basic<'a>(config: &'a Config, header: &str) -> Option<&'a App> {
     app.secrets.iter().any(|secret| bool::from(Sha256::digest(secret).ct_eq(&given))).then_some(app)
 }
 
-fn unauthorized(message: &'static str) -> Refusal {
+fn unauthorized(message: impl Into<Cow<'static, str>>) -> Refusal {
     Refusal::new(Code::Unauthorized, message)
 }
 

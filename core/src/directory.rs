@@ -33,7 +33,7 @@ pub const STRIKE_PATH: &str = "/strike";
 /// Closes the connections of a user: `POST`, body [`CloseUser`], answer [`ClosedUser`]. Three rows written, and one request to each Hub and to each Room that has
 /// sockets of its own.
 pub const CLOSE_USER_PATH: &str = "/close-user";
-/// What a Room has: `POST`, body `{}`, answer [`Count`]. Nothing written.
+/// What a Room has: `POST`, body [`Counting`], answer [`Count`]. Nothing written.
 pub const COUNT_PATH: &str = "/count";
 /// How many sockets of a Hub want each of some channels: `POST`, body [`HubCount`], answer [`HubCounts`]. Nothing written.
 pub const HUB_COUNT_PATH: &str = "/count-channels";
@@ -83,7 +83,7 @@ pub struct List {
     /// The last one of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<ChannelName>,
-    /// How many at most; up to [`limits::CHANNELS_PAGE_MAX`].
+    /// How many at most; up to [`limits::CHANNELS_NAMED_MAX`].
     pub limit: u64,
 }
 
@@ -132,6 +132,23 @@ pub struct ClosedUser {
     pub done: bool,
 }
 
+/// What to say beside what a Room has.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Counting {
+    /// Whether the newest message is wanted as well.
+    #[serde(default)]
+    pub newest: bool,
+}
+
+/// The newest message of a channel, as long as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Newest {
+    /// Its data, as the `pusher` dialect has it.
+    pub data: String,
+    /// How much longer it is kept, in seconds.
+    pub ttl: u64,
+}
+
 /// What a Room has.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Count {
@@ -143,6 +160,9 @@ pub struct Count {
     /// The members of a presence channel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<u64>,
+    /// The newest message, where it is asked for and there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Newest>,
 }
 
 /// Channels whose sockets a Hub shall count.
@@ -224,7 +244,7 @@ impl Directory {
 
     /// Lists channels. Nothing written.
     pub fn list<S: DirectoryStore>(&self, list: &List, store: &mut S) -> Result<Listed, Refusal> {
-        let limit = list.limit.clamp(1, limits::CHANNELS_PAGE_MAX);
+        let limit = list.limit.clamp(1, limits::CHANNELS_NAMED_MAX);
         let after = list.after.as_ref().map_or("", ChannelName::as_str);
         let mut channels = store.channels(&list.prefix, after, limit + 1).map_err(refusal_of)?;
         let more = channels.len() as u64 > limit;

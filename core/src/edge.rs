@@ -7,10 +7,11 @@ mod hubs;
 mod many;
 mod members;
 mod publish;
+pub mod pusher;
 mod region;
 
 pub use app::{AppPath, admit_app};
-pub use channels::{Listing, Tally, listing, operator, user_id};
+pub use channels::{Listing, Tally, has_directory, listing, operator, user_id};
 pub use connect::{Admission, admit};
 pub use hubs::{Hubs, Search, Try};
 pub use many::{ManyAdmission, admit_many};
@@ -58,13 +59,20 @@ pub enum Route {
     Messages(ChannelName),
     /// `GET /channels/{channel}/members`.
     Members(ChannelName),
+    /// Pusher's HTTP API: `/apps/{id}/…`.
+    Pusher(pusher::Call),
 }
 
 /// Finds the route, or says that there is none.
 pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
-    let mut parts = head.path.strip_prefix('/').unwrap_or(head.path).split('/');
-    let parts = [parts.next(), parts.next(), parts.next(), parts.next()];
+    let mut rest = head.path.strip_prefix('/').unwrap_or(head.path).split('/');
+    let parts = [rest.next(), rest.next(), rest.next(), rest.next()];
     let (route, allow) = match parts {
+        [Some("apps"), Some(app), Some(first), second] => {
+            let call = pusher::call(app, [Some(first), second, rest.next(), rest.next()])?;
+            let allow = call.action.method();
+            (Route::Pusher(call), allow)
+        }
         [Some("up"), None, ..] => (Route::Up, "GET"),
         [Some("rooms"), Some(channel), None, _] => (Route::Room(decode(channel)?), "GET"),
         [Some("users"), Some(id), None, _] => {
@@ -88,6 +96,7 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
     // A HEAD is answered as a GET without its body; a connection has nothing but a body that never ends.
     let method = match (head.method, &route) {
         ("HEAD", Route::Page | Route::Up | Route::Channels | Route::Messages(_) | Route::Members(_)) => "GET",
+        ("HEAD", Route::Pusher(_)) if allow == "GET" => "GET",
         (method, _) => method,
     };
     if method != allow {

@@ -264,6 +264,15 @@ pub const REPORT_RETRY_MAX_MS: u64 = 300_000;
 pub const REPORT_TRIES_MAX: u32 = 16;
 /// Channels on one page of `GET /channels`: each costs a request to its Room. Past it: 400 `invalid_field`.
 pub const CHANNELS_PAGE_MAX: u64 = 100;
+/// Channels that the Directory names in one answer, about 100 KB. Past it there is another page.
+pub const CHANNELS_NAMED_MAX: u64 = 1_000;
+/// Channels in one answer of Pusher's listing, which has no pages: ten requests to the Directory, about half a megabyte. Past it: 400 `invalid_field`.
+pub const CHANNELS_LISTED_MAX: usize = 10_000;
+/// Channels whose Rooms one of Pusher's listings asks, six at a time: a second or two. Past it the others are listed as the Directory has them, and may have been emptied
+/// by a crash; where numbers are asked for: 400 `invalid_field`.
+pub const CHANNELS_ASKED_MAX: usize = 500;
+/// Hubs that are asked how many connections channels have, for one answer of Pusher's HTTP API. Past it: 503 `overloaded`, and after a publish the number is left out.
+pub const HUBS_ASKED_MAX: usize = 1_000;
 /// Objects that the Directory remembers to have struck out, so that a report that was overtaken does not bring one back. Past it that is forgotten, and the next listing
 /// strikes it out again.
 pub const STRUCK_MAX: usize = 1_000;

@@ -130,13 +130,14 @@ fn list(
 #[test]
 fn pages_are_in_order_and_every_channel_is_on_one_of_them() {
     let (mut directory, mut store) = directory();
-    let names: Vec<String> = (0..250).map(|nth| format!("{}{nth:03}", if nth % 2 == 0 { "x" } else { "y" })).collect();
+    let names: Vec<String> =
+        (0..1_250).map(|nth| format!("{}{nth:04}", if nth % 2 == 0 { "x" } else { "y" })).collect();
     for name in &names {
         directory.report(&report(&room(name), Followed, 1), &mut store).unwrap();
     }
     directory.report(&report(&hub(1), Held, 1), &mut store).unwrap();
-    for (prefix, expected) in [("", 250), ("x", 125), ("x00", 5), ("z", 0)] {
-        for limit in [1, 7, 100] {
+    for (prefix, expected) in [("", 1_250), ("x", 625), ("x00", 50), ("z", 0)] {
+        for limit in [7, 100, 1_000] {
             let (mut after, mut found) = (None::<String>, Vec::new());
             loop {
                 let (page, more) = list(&directory, &mut store, prefix, after.as_deref(), limit);
@@ -152,7 +153,7 @@ fn pages_are_in_order_and_every_channel_is_on_one_of_them() {
         }
     }
     // Whatever the caller says, a page has its bound.
-    assert_eq!(list(&directory, &mut store, "", None, u64::MAX - 1).0.len() as u64, limits::CHANNELS_PAGE_MAX);
+    assert_eq!(list(&directory, &mut store, "", None, u64::MAX - 1).0.len() as u64, limits::CHANNELS_NAMED_MAX);
 }
 
 /// A Directory whose calls are answered by hand.

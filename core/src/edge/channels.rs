@@ -16,13 +16,16 @@ use std::collections::BTreeMap;
 /// The app whose server asks, by its credentials. `directory`: whether that app has to have one. `now_s` is in seconds.
 pub fn operator<'a>(config: &'a Config, head: &Head<'_>, now_s: u64, directory: bool) -> Result<&'a App, Refusal> {
     let app = identify(config, head, now_s).and_then(|publisher: Publisher<'_>| publisher.prove(head, b""))?;
-    if directory && !app.directory {
-        return Err(Refusal::new(
-            Code::NotFound,
-            "this app has no directory: see `directory` in docs/configuration.md",
-        ));
+    if directory {
+        has_directory(app)?;
     }
     Ok(app)
+}
+
+/// Refuses what an app without a directory cannot have.
+pub fn has_directory(app: &App) -> Result<(), Refusal> {
+    let none = || Refusal::new(Code::NotFound, "this app has no directory: see `directory` in docs/configuration.md");
+    app.directory.then_some(()).ok_or_else(none)
 }
 
 /// A user's id as it is in a path: 1 to 128 characters, as in a token's `sub`.
@@ -78,7 +81,8 @@ struct Tallied {
 }
 
 impl Tally {
-    /// Of what the Directory listed, and what the Room of each channel answered, in the same order; and what to ask each Hub, by its name.
+    /// Of what the Directory listed, in order of name, and what the Room of each channel answered, in the same order; and what to ask each Hub, by its name: more than
+    /// once where it is more than the Hub answers at once.
     #[must_use]
     pub fn new(listed: Listed, counts: Vec<Count>) -> (Self, Vec<(String, HubCount)>) {
         let mut hubs: BTreeMap<String, Vec<ChannelName>> = BTreeMap::new();
@@ -90,8 +94,25 @@ impl Tally {
             }
             channels.push(Tallied { entry, connections: count.connections, members: count.members, vacant });
         }
-        let hubs = hubs.into_iter().map(|(hub, channels)| (hub, HubCount { version: VERSION, channels })).collect();
-        (Self { more: listed.more, channels }, hubs)
+        let most = usize::try_from(limits::CHANNELS_PAGE_MAX).unwrap_or(1);
+        let mut asked = Vec::new();
+        for (hub, channels) in hubs {
+            let calls = channels.chunks(most);
+            asked.extend(calls.map(|part| (hub.clone(), HubCount { version: VERSION, channels: part.to_vec() })));
+        }
+        (Self { more: listed.more, channels }, asked)
+    }
+
+    /// The channels that have connections, in order of name.
+    pub(super) fn occupied(&self) -> impl Iterator<Item = (&ChannelName, (u64, Option<u64>))> {
+        let occupied = self.channels.iter().filter(|tallied| tallied.connections > 0);
+        occupied.map(|tallied| (&tallied.entry.channel, (tallied.connections, tallied.members)))
+    }
+
+    /// What is known of a channel: its connections, and the members of a presence channel.
+    pub(super) fn numbers(&self, channel: &ChannelName) -> Option<(u64, Option<u64>)> {
+        let at = self.channels.binary_search_by(|tallied| tallied.entry.channel.cmp(channel)).ok()?;
+        self.channels.get(at).map(|tallied| (tallied.connections, tallied.members))
     }
 
     /// Adds what a Hub answered.
@@ -132,15 +153,9 @@ impl Tally {
             #[serde(skip_serializing_if = "Option::is_none")]
             members: Option<u64>,
         }
-        let occupied = self.channels.iter().filter(|tallied| tallied.connections > 0);
         let after = self.channels.last().filter(|_| self.more).map(|tallied| &tallied.entry.channel);
-        let channels = occupied
-            .map(|Tallied { entry, connections, members, .. }| Channel {
-                name: &entry.channel,
-                connections: *connections,
-                members: *members,
-            })
-            .collect();
+        let channels =
+            self.occupied().map(|(name, (connections, members))| Channel { name, connections, members }).collect();
         let body = Body { channels, more: self.more, after };
         serde_json::to_string(&body).unwrap_or_default()
     }
@@ -207,6 +222,7 @@ mod tests {
             connections,
             hubs: hubs.iter().map(ToString::to_string).collect(),
             members: None,
+            newest: None,
         };
         let counts = vec![
             Count { members: Some(6), ..count(2, &["h", "i"]) },

@@ -168,6 +168,11 @@ fn field(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
 }
 
 impl Order {
+    /// Items that came by Pusher's HTTP API, which has a reply of its own.
+    pub(super) fn new(items: Vec<Item>) -> Self {
+        Self { items, batch: false }
+    }
+
     /// One target per channel: a request between objects each.
     #[must_use]
     pub fn targets(&self) -> Vec<Target> {
@@ -188,18 +193,24 @@ impl Order {
         targets
     }
 
+    /// The worst of the refusals, and the channel that it is about.
+    pub(super) fn worst(answers: &[(Target, Vec<Outcome>)]) -> Option<(&ChannelName, &Refusal)> {
+        let refused = answers.iter().flat_map(|(target, outcomes)| {
+            outcomes.iter().filter_map(|outcome| match outcome {
+                Outcome::Refused { error } => Some((&target.channel, error)),
+                Outcome::Stored { .. } => None,
+            })
+        });
+        // The first of them, where several are as bad.
+        refused.rev().max_by_key(|(_, refusal)| refusal.code.status())
+    }
+
     /// Puts the answers of the targets together. A call that failed as a whole is an outcome for each of its messages.
     #[must_use]
     pub fn reply(&self, answers: &[(Target, Vec<Outcome>)]) -> Reply {
-        let mut worst: Option<&Refusal> = None;
         let mut parts: Vec<(usize, String)> = Vec::new();
         for (target, outcomes) in answers {
             for (nth, outcome) in target.items.iter().zip(outcomes) {
-                if let Outcome::Refused { error } = outcome
-                    && worst.is_none_or(|worst| error.code.status() > worst.code.status())
-                {
-                    worst = Some(error);
-                }
                 let outcome = serde_json::to_string(outcome).unwrap_or_default();
                 let part = if self.batch {
                     // A channel's name needs no escaping.
@@ -214,7 +225,7 @@ impl Order {
         let parts: Vec<String> = parts.into_iter().map(|(_, part)| part).collect();
         let parts = parts.join(",");
         let results = if self.batch { format!("\"batch\":[{parts}]") } else { format!("\"channels\":{{{parts}}}") };
-        let Some(worst) = worst else {
+        let Some((_, worst)) = Self::worst(answers) else {
             return Reply { status: 200, body: format!("{{{results}}}"), retry_after_s: None };
         };
         let error = serde_json::to_string(worst).unwrap_or_default();

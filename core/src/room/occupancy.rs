@@ -4,11 +4,12 @@
 use super::{Output, Room, Turn, refusal_of};
 use crate::call::VERSION;
 use crate::close::Holder;
-use crate::directory::{Count, Report};
+use crate::directory::{Count, Counting, Newest, Report};
 use crate::limits;
 use crate::occupancy::{Occupancy, Tell};
+use crate::pusher::data;
 use crate::refusal::Refusal;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 impl Room {
     /// There are so many sockets of its own, and one of them, or a Hub, was not there before.
@@ -92,14 +93,34 @@ impl Room {
         }
     }
 
-    /// What a listing of channels wants to know. Nothing written.
-    pub fn count<S: Store>(&mut self, sockets: usize, turn: Turn, store: &mut S) -> Result<Count, Refusal> {
+    /// What a listing of channels wants to know. Nothing written; the newest message is a row read.
+    pub fn count<S: Store>(
+        &mut self,
+        asked: Counting,
+        sockets: usize,
+        turn: Turn,
+        store: &mut S,
+    ) -> Result<Count, Refusal> {
         let hubs: Vec<String> =
             self.followers(store).map_err(refusal_of)?.by_hub.keys().take(limits::FOLLOWERS_MAX).cloned().collect();
         let state = Occupancy::of(sockets > 0, !hubs.is_empty());
         self.answered(state);
         let members = self.members(turn, store).map_err(refusal_of)?.map(|known| known.count(turn));
-        Ok(Count { connections: sockets as u64, hubs, members })
+        let newest = if asked.newest { self.newest(turn, store).map_err(refusal_of)? } else { None };
+        Ok(Count { connections: sockets as u64, hubs, members, newest })
+    }
+
+    fn newest<S: Store>(&mut self, turn: Turn, store: &mut S) -> Result<Option<Newest>, StoreError> {
+        let ttl_ms = self.rule.history.ttl.saturating_mul(1000);
+        let log = self.log(turn, store)?;
+        let after = log.newest(1, turn.now);
+        let read = log.read(store, after.seq + 1, limits::PAGE_BYTES, 1)?;
+        self.forget_empty();
+        let newest = read.first().map(|(_, time, message)| {
+            let left_ms = time.saturating_add(ttl_ms).saturating_sub(turn.now);
+            Newest { data: data(&message.payload).into_owned(), ttl: left_ms.div_ceil(1000) }
+        });
+        Ok(newest)
     }
 
     /// Somebody was told that there is no socket, or nobody at all, and may correct the Directory.

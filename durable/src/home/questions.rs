@@ -7,7 +7,7 @@ use crate::script::heard;
 use crate::sockets;
 use crate::stub::DirectoryStub;
 use dormouse_core::close::{Close, Whose};
-use dormouse_core::directory::Report;
+use dormouse_core::directory::{Counting, Report};
 use dormouse_core::link::decode;
 use dormouse_core::refusal::Refusal;
 use dormouse_core::room::Input;
@@ -53,9 +53,9 @@ impl Home {
         Ok(serde_json::to_string(&closed.unwrap_or_else(|| Err(busy()))?).unwrap_or_default())
     }
 
-    fn count(self: &Rc<Self>, _call: &str) -> Result<String, Refusal> {
-        let sockets = self.open();
-        let count = self.decide(|rules, store, _| rules.count(sockets, turn(), store));
+    fn count(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let (asked, sockets): (Counting, usize) = (decode(call)?, self.open());
+        let count = self.decide(|rules, store, _| rules.count(asked, sockets, turn(), store));
         Ok(serde_json::to_string(&count.unwrap_or_else(|| Err(busy()))?).unwrap_or_default())
     }
 

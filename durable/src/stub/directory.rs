@@ -3,8 +3,8 @@
 use super::{HubStub, RoomStub, post, read, unreachable, write};
 use dormouse_core::close::{CLOSE_PATH, Close, Closed, Holder};
 use dormouse_core::directory::{
-    CLOSE_USER_PATH, COUNT_PATH, CloseUser, ClosedUser, Count, DIRECTORY_BINDING, HUB_COUNT_PATH, HubCount, HubCounts,
-    LIST_PATH, List, Listed, REPORT_PATH, Report, Reported, STRIKE_PATH, Strike, directory_name,
+    CLOSE_USER_PATH, COUNT_PATH, CloseUser, ClosedUser, Count, Counting, DIRECTORY_BINDING, HUB_COUNT_PATH, HubCount,
+    HubCounts, LIST_PATH, List, Listed, REPORT_PATH, Report, Reported, STRIKE_PATH, Strike, directory_name,
 };
 use dormouse_core::refusal::Refusal;
 use worker::{Env, ObjectNamespace};
@@ -61,8 +61,8 @@ pub async fn close(env: &Env, app: &str, holder: &Holder, close: &Close) -> Resu
 
 impl RoomStub {
     /// What the room has: one request, nothing written.
-    pub async fn count(&self) -> Result<Count, Refusal> {
-        read(&post(&self.namespace, &self.name, COUNT_PATH, "{}").await?)
+    pub async fn count(&self, asked: Counting) -> Result<Count, Refusal> {
+        read(&post(&self.namespace, &self.name, COUNT_PATH, &write(&asked)).await?)
     }
 }
 

@@ -2,7 +2,7 @@ use crate::call::{Connect, VERSION};
 use crate::channel::ChannelName;
 use crate::close::{Close, Closed, Holder, Whose};
 use crate::config::{History, Rule};
-use crate::directory::Report;
+use crate::directory::{Counting, Report};
 use crate::limits;
 use crate::link::{Follow, hub_name};
 use crate::message::{Message, NewMessage, Payload};
@@ -250,13 +250,13 @@ fn a_listing_that_found_nobody_may_strike_it_out_and_the_next_one_is_told() {
     world.joins("a", None);
     world.told();
     world.leaves("a");
-    let count = world.room.count(0, world.turn(), &mut world.store).unwrap();
+    let count = world.room.count(Counting::default(), 0, world.turn(), &mut world.store).unwrap();
     assert_eq!((count.connections, count.hubs.len()), (0, 0));
     world.joins("b", None);
     assert!(!world.reports[0].again);
     assert_eq!(world.told(), [Held]);
     world.follows(true);
-    let count = world.room.count(1, world.turn(), &mut world.store).unwrap();
+    let count = world.room.count(Counting::default(), 1, world.turn(), &mut world.store).unwrap();
     assert_eq!((count.connections, count.hubs), (1, vec![hub_name("1", "weur", 0)]));
 }
 
