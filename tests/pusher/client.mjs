@@ -41,7 +41,8 @@ export class Client {
 
   /** The codes of the errors that it was told, in events or with a close. */
   get codes() {
-    return this.errors.filter(({ type }) => type === "PusherError").map(({ data }) => data.code);
+    const codes = this.errors.map(({ data, error }) => (data ?? error?.data)?.code);
+    return [...new Set(codes)].filter((code) => code !== undefined);
   }
 
   /** Waits until it is connected. */

@@ -7,7 +7,9 @@ import { appId, key, secret, startBackend } from "./backend.mjs";
 import { Client } from "./client.mjs";
 import { askerOf, sdks } from "./sdks.mjs";
 
-const apps = [{ id: appId, key, secrets: [secret], channels: [{ prefix: "", publish: true }] }];
+// Pusher's own bound for an event's data.
+const channels = [{ prefix: "", publish: true, message_bytes: 10_240 }];
+const apps = [{ id: appId, key, secrets: [secret], channels }];
 
 let server;
 let backend;
