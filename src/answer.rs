@@ -36,18 +36,18 @@ pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
     Ok(response)
 }
 
+fn text(refusal: &Refusal) -> Result<Response> {
+    let response = json(refusal.code.status(), &pusher::text(refusal));
+    response.headers().set("content-type", "text/plain; charset=utf-8")?;
+    Ok(response)
+}
+
 /// A refusal as clients of Pusher's protocol read it: the socket is accepted, and closed with the code that says what they shall do.
 pub(crate) fn close_pusher(refusal: &Refusal) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     pair.server.accept()?;
     pair.server.close(Some(close_code(refusal)), Some(refusal.code.name()))?;
     worker::Response::from_websocket(pair.client).map(Response::from)
-}
-
-fn text(refusal: &Refusal) -> Result<Response> {
-    let response = json(refusal.code.status(), &pusher::text(refusal));
-    response.headers().set("content-type", "text/plain; charset=utf-8")?;
-    Ok(response)
 }
 
 fn close(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {

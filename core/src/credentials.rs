@@ -183,6 +183,44 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_be_signed_unescaped_and_never_that_of_something_else() {
+        let unescaped = |path: &str| super::unescaped(path);
+        assert_eq!(unescaped("/apps/1/users/a%20%C3%A4/x").as_deref(), Some("/apps/1/users/a ä/x"));
+        for path in ["/apps/1/users/a/x", "/apps/1/users/a%2Fb/x", "/apps/1/users/%2541/x", "/apps/1/users/%ff/x"] {
+            assert_eq!(unescaped(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_people_read_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_380_444_393, "2013-09-29T08:46:33Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(super::iso_8601(seconds), text);
+        }
+        assert!(super::iso_8601(u64::MAX).ends_with('Z'));
+    }
+
+    #[test]
+    fn who_signs_otherwise_is_told_what_to_sign() {
+        let query = format!("{QUERY}&auth_signature=00");
+        let config = config();
+        let none = |_: &str| None;
+        let head = Head { method: "POST", path: "/apps/3/events", query: &query, header: &none };
+        let publisher = identify(&config, &head, 1_353_088_179).unwrap();
+        assert_eq!(
+            publisher.prove(&head, BODY.as_bytes()).unwrap_err().message,
+            "Invalid signature: you should have sent HmacSHA256Hex(\"POST\\n/apps/3/events\\nauth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=ec365a775a4cd0599faeb73354201b6f\", your_secret_key), but you sent \"00\""
+        );
+    }
+
+    #[test]
     fn every_flipped_bit_is_not() {
         let query = format!("{QUERY}&auth_signature={SIGNATURE}");
         for at in 0..BODY.len() {

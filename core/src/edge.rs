@@ -68,7 +68,10 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
     let mut rest = head.path.strip_prefix('/').unwrap_or(head.path).split('/');
     let parts = [rest.next(), rest.next(), rest.next(), rest.next()];
     let (route, allow) = match parts {
-        [Some("apps"), Some(app), Some(first), second] => {
+        // A client of Pusher's protocol may come behind any path, this one too.
+        [Some("apps"), Some(app), Some(first), second]
+            if pusher::is_word(first) || AppPath::parse(head.path).is_none() =>
+        {
             let call = pusher::call(app, [Some(first), second, rest.next(), rest.next()])?;
             let allow = call.action.method();
             (Route::Pusher(call), allow)

@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_delivery_reads_back_as_it_was() {
         let at = |seq| Epoch::new(7).at(seq);
-        let delivery = Delivery {
+        let mut delivery = Delivery {
             channel: ChannelName::parse("a;b@c").unwrap(),
             after: at(41),
             messages: vec![
@@ -211,6 +211,9 @@ mod tests {
             gap: Some(Gap { after: at(7), position: at(41), reason: GapReason::Expired }),
             members: Some(Changes { after: Some(3), revision: 4, ..Changes::default() }),
         };
+        // Whom it is kept from, and who it is from.
+        let kept = &mut delivery.messages[1];
+        (kept.except, kept.user) = (Some("18.7\"".into()), Some("ü\"".into()));
         assert_eq!(Delivery::decode(&delivery.encode()).unwrap(), delivery);
         assert_eq!(delivery.position(), at(44));
         assert_eq!(delivery.placed().map(|(position, _)| position.seq).collect::<Vec<_>>(), [42, 43, 44]);

@@ -61,6 +61,11 @@ pub fn is_pushers(path: &str) -> bool {
     path.strip_prefix("/apps/").is_some_and(|rest| rest.contains('/'))
 }
 
+/// Whether what is asked can begin so, behind `/apps/{id}/`.
+pub(super) fn is_word(first: &str) -> bool {
+    matches!(first, "events" | "batch_events" | "channels" | "users")
+}
+
 /// Finds out what is asked by what stands behind `/apps/{id}/`.
 pub(super) fn call(app: &str, rest: [Option<&str>; 4]) -> Result<Call, Refusal> {
     let action = match rest {

@@ -132,6 +132,54 @@ fn a_delivery_is_sent_once_whatever_comes_of_it_before() {
     assert_eq!(receipt, Receipt::UNWANTED);
 }
 
+/// A delivery in which every message is kept from somebody, or from nobody.
+fn kept_from(channel: &str, after: u64, except: &[Option<&str>]) -> Delivery {
+    let mut delivery = delivery(channel, after, except.len() as u64);
+    for (message, except) in delivery.messages.iter_mut().zip(except) {
+        message.except = except.map(str::to_owned);
+    }
+    Delivery::decode(&delivery.encode()).unwrap()
+}
+
+#[test]
+fn a_message_is_kept_from_one_connection_whatever_the_others_speak() {
+    let mut hub = hub();
+    let one = live(&mut hub, "a", 7);
+    let other = connect(&mut hub);
+    says(&mut hub, other, r#"{"type":"subscribe","channel":"a"}"#);
+    let want = Want { channel: name("a"), from: None, may_publish: false, data: None };
+    let (stream, _) = connect_as(&mut hub, Format::ManyStream, vec![want]);
+    let except = [None, Some("c0"), Some("c1"), Some("somewhere-else"), Some("c0"), None];
+    let (receipt, out) = deliver(&mut hub, kept_from("a", 7, &except));
+    assert_eq!((receipt.have, positions(&out, one)), (Some(at(13)), vec![8, 10, 11, 13]));
+    assert_eq!(positions(&out, other), [8, 9, 11, 12, 13]);
+    assert_eq!(sent(&out, stream).len(), 6);
+    // It goes on where everybody is.
+    let (_, out) = deliver(&mut hub, kept_from("a", 13, &[Some("c1")]));
+    assert_eq!((positions(&out, one), positions(&out, other)), (vec![14], Vec::new()));
+    let (_, out) = deliver(&mut hub, kept_from("a", 14, &[None]));
+    assert_eq!((positions(&out, one), positions(&out, other)), (vec![15], vec![15]));
+}
+
+#[test]
+fn a_message_is_kept_from_who_catches_up_too() {
+    let mut hub = hub();
+    live(&mut hub, "a", 12);
+    let late = connect(&mut hub);
+    says(&mut hub, late, r#"{"type":"subscribe","channel":"a","position":"9f2c41d07ab3:8"}"#);
+    let from = Begin::After(at(8));
+    let missed = kept_from("a", 8, &[Some("c1"), None, Some("c0"), Some("c1")]);
+    let out = handle(&mut hub, Input::Missed { channel: name("a"), from, result: Ok(missed.clone()) });
+    assert_eq!(positions(&out[1..], late), [10, 11], "{out:?}");
+    // Whoever waits for the same gets what is for it.
+    let (one, two) = (connect(&mut hub), "9f2c41d07ab3:8");
+    says(&mut hub, one, &format!(r#"{{"type":"subscribe","channel":"a","position":"{two}"}}"#));
+    let out = handle(&mut hub, Input::Missed { channel: name("a"), from, result: Ok(missed) });
+    assert_eq!(positions(&out[1..], one), [9, 10, 11, 12], "{out:?}");
+    let (_, out) = deliver(&mut hub, kept_from("a", 12, &[Some("c1"), None]));
+    assert_eq!((positions(&out, late), positions(&out, one)), (vec![14], vec![13, 14]));
+}
+
 #[test]
 fn the_attachment_of_one_socket_says_what_the_hub_has() {
     let mut hub = hub();

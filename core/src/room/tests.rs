@@ -270,3 +270,44 @@ fn a_binary_frame_on_a_json_socket_is_answered_in_words() {
         matches!(outputs.as_slice(), [Output::Send { frame: Frame::Text(text), .. }] if text.contains("invalid_json"))
     );
 }
+
+/// The payloads that a connection is sent while it catches up.
+fn replayed(room: &mut Room, store: &mut MemoryStore, connection: &str) -> Vec<String> {
+    let mut session = Session { connection: connection.into(), behind: Some(1), ..session(None) };
+    let mut heard = Vec::new();
+    while session.behind.is_some() {
+        for output in handle(room, store, Input::Replay { session: session.clone() }) {
+            match output {
+                Output::SendAll { frames, .. } => heard.extend(frames.iter().map(|frame| match frame {
+                    Frame::Text(text) => text.split_once(r#""data":""#).unwrap().1[..1].to_owned(),
+                    Frame::Binary(bytes) => panic!("{bytes:?}"),
+                })),
+                Output::Remember(next) => session = next,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    heard
+}
+
+#[test]
+fn a_message_is_kept_from_who_is_behind_and_from_nobody_else() {
+    // One batch is for several readers where it is the same for all of them, and only there. Large ones make several batches.
+    for size in [1, limits::REPLAY_BATCH_BYTES / 2] {
+        let mut store = MemoryStore::default();
+        let mut room = room(Rule::default());
+        for (nth, except) in [Some("c"), None, Some("d"), Some("c"), None].into_iter().enumerate() {
+            let mut new = text(&nth.to_string().repeat(size), None);
+            new.message.except = except.map(str::to_owned);
+            publish(&mut room, &mut store, 0, vec![new]);
+            handle(&mut room, &mut store, Input::Flushed(Ok(())));
+        }
+        let epoch = room.log(TURN, &mut store).unwrap().epoch();
+        assert_eq!(epoch, Epoch::new(7));
+        for (connection, expected) in [("c", "124"), ("d", "0134"), ("e", "01234"), ("c", "124")] {
+            assert_eq!(replayed(&mut room, &mut store, connection).concat(), expected, "{size}");
+            // Awake again, it is read from the disk.
+            room = Room::wake(ChannelName::parse("lobby").unwrap(), Rule::default(), None);
+        }
+    }
+}

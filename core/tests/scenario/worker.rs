@@ -6,6 +6,7 @@ use dormouse_core::call::{Outcome, room_name};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{Config, ConfigError};
 use dormouse_core::credentials::identify;
+use dormouse_core::edge::pusher::{self, Action, Call};
 use dormouse_core::edge::{self, ManyAdmission, Route, Target, admit, admit_app, admit_many, order, region};
 use dormouse_core::frame::{self, SUBPROTOCOL};
 use dormouse_core::head::Head;
@@ -13,6 +14,7 @@ use dormouse_core::limits;
 use dormouse_core::link::{hub_name, series};
 use dormouse_core::pusher::words::close_code;
 use dormouse_core::refusal::{Code, Refusal};
+use dormouse_core::room::MembersQuery;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -87,6 +89,7 @@ fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], clien
         Route::Up => config().map(|_| Response::json(200, r#"{"status":"ok"}"#.to_owned())),
         Route::Room(channel) => connect(objects, config()?, channel, head, client),
         Route::Publish | Route::PublishRaw(_) => publish(objects, config()?, &route, head, body),
+        Route::Pusher(call) => trigger(objects, config()?, call, head, body),
         Route::Messages(channel) => {
             let config = config()?;
             let (app, query) = edge::page(config, head, now_s)?;
@@ -172,6 +175,17 @@ fn publish(
     body: &[u8],
 ) -> Result<Response, Refusal> {
     let publisher = identify(config, head, objects.now / 1000)?;
+    check_body(head, body)?;
+    let app = publisher.prove(head, body)?;
+    let order = order(app, route, head, body.to_vec())?;
+    let answers = call_all(objects, &app.id, order.targets());
+    let reply = order.reply(&answers);
+    let mut response = Response::json(reply.status, reply.body);
+    response.headers.extend(reply.retry_after_s.map(|seconds| ("retry-after".to_owned(), seconds.to_string())));
+    Ok(response)
+}
+
+fn check_body(head: &Head<'_>, body: &[u8]) -> Result<(), Refusal> {
     let encoding = head.header("content-encoding").unwrap_or_default();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
         return Err(Refusal::new(Code::UnsupportedEncoding, "send the body as it is, without Content-Encoding"));
@@ -180,25 +194,56 @@ fn publish(
         let most = limits::PUBLISH_BODY_BYTES_MAX;
         return Err(Refusal::new(Code::TooLarge, format!("a publish has at most {most} bytes")));
     }
-    let app = publisher.prove(head, body)?;
-    let order = order(app, route, head, body.to_vec())?;
+    Ok(())
+}
+
+fn call_all(objects: &mut Objects, app: &str, targets: Vec<Target>) -> Vec<(Target, Vec<Outcome>)> {
     let mut call = |target: Target| {
-        let outcomes = objects.publish(&room_name(&app.id, &target.channel), &target.messages);
+        let outcomes = objects.publish(&room_name(app, &target.channel), &target.messages);
         let refused = |error| vec![Outcome::Refused { error }; target.messages.len()];
         let outcomes = outcomes.unwrap_or_else(refused);
         (target, outcomes)
     };
-    let answers: Vec<(Target, Vec<Outcome>)> = order.targets().into_iter().map(&mut call).collect();
-    let reply = order.reply(&answers);
-    let mut response = Response::json(reply.status, reply.body);
-    response.headers.extend(reply.retry_after_s.map(|seconds| ("retry-after".to_owned(), seconds.to_string())));
-    Ok(response)
+    targets.into_iter().map(&mut call).collect()
+}
+
+/// Pusher's HTTP API, but for what needs counts: nobody counts on this stage.
+fn trigger(
+    objects: &mut Objects,
+    config: &Config,
+    call: &Call,
+    head: &Head<'_>,
+    body: &[u8],
+) -> Result<Response, Refusal> {
+    let publisher = pusher::caller(config, call, head, objects.now / 1000)?;
+    if call.action.method() == "POST" {
+        check_body(head, body)?;
+    }
+    let app = publisher.prove(head, body)?;
+    match &call.action {
+        Action::Events | Action::BatchEvents => {
+            let trigger = pusher::trigger(app, call, body)?;
+            let answers = call_all(objects, &app.id, trigger.targets());
+            trigger.published(&answers)?;
+            assert!(trigger.asked().0.is_empty(), "nobody counts on this stage");
+            Ok(Response::json(200, trigger.body(None)))
+        }
+        Action::Users(channel) => {
+            let mut users = pusher::users_query(channel)?;
+            let query = MembersQuery { after: None, limit: limits::MEMBERS_PAGE_MAX };
+            let page = objects.members(&room_name(&app.id, channel), &query)?;
+            users.add(&serde_json::to_string(&page).unwrap_or_default())?;
+            Ok(Response::json(200, users.body()))
+        }
+        Action::Channels | Action::Channel(_) | Action::Terminate(_) => Err(edge::not_found()),
+    }
 }
 
 /// The headers of `src/answer.rs`, but for `Upgrade`: the runtime keeps that to itself.
 fn refuse(head: &Head<'_>, refusal: &Refusal) -> Response {
     let code = refusal.code;
-    if head.method == "GET" && head.wants_websocket() {
+    let pushers = pusher::is_pushers(head.path);
+    if head.method == "GET" && head.wants_websocket() && !pushers {
         let raw = head.query("raw").as_deref() == Some("1");
         let words = if raw { String::new() } else { frame::refused(refusal) };
         let offered = head.header("sec-websocket-protocol").unwrap_or_default();
@@ -206,7 +251,11 @@ fn refuse(head: &Head<'_>, refusal: &Refusal) -> Response {
         let headers: &[_] = if ours { &[("sec-websocket-protocol", SUBPROTOCOL)] } else { &[] };
         return Response { refused: Some(code.close_code()), ..Response::new(101, headers, words) };
     }
-    let mut response = Response::json(code.status(), refusal.body());
+    let mut response = if pushers {
+        Response::new(code.status(), &[("content-type", "text/plain; charset=utf-8")], pusher::text(refusal))
+    } else {
+        Response::json(code.status(), refusal.body())
+    };
     let mut add = |name: &str, value: &str| response.headers.push((name.to_owned(), value.to_owned()));
     if let Some(allow) = refusal.allow {
         add("allow", allow);

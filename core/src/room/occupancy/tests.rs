@@ -291,3 +291,26 @@ fn an_app_without_a_directory_tells_nothing() {
     assert!(world.reports.is_empty() && world.forgotten);
     assert_eq!(world.store.remembered, None::<Epoch>);
 }
+
+#[test]
+fn the_newest_message_is_told_as_long_as_it_is_kept() {
+    let mut world = World::new();
+    let newest = |world: &mut World| {
+        let asked = Counting { newest: true };
+        let count = world.room.count(asked, 0, world.turn(), &mut world.store).unwrap();
+        count.newest.map(|newest| (newest.data, newest.ttl))
+    };
+    assert_eq!(newest(&mut world), None);
+    for text in ["old", "new"] {
+        let message = Message::new(None, Payload::Text(text.into()), None);
+        world.handle(Input::Publish { ticket: 0, messages: vec![NewMessage::from(message)] });
+    }
+    assert_eq!(newest(&mut world), Some(("new".into(), 5)));
+    world.now += 4_500;
+    assert_eq!(newest(&mut world), Some(("new".into(), 1)));
+    world.now += 501;
+    assert_eq!(newest(&mut world), None);
+    // Nobody has asked.
+    let count = world.room.count(Counting::default(), 0, world.turn(), &mut world.store).unwrap();
+    assert_eq!(count.newest, None);
+}
