@@ -276,7 +276,7 @@ impl Hub {
         for slot in 0..Slot::try_from(self.sessions.len()).unwrap_or(Slot::MAX) {
             match self.session(slot).and_then(HubSession::ends_at) {
                 Some(at) if at <= turn.now => {
-                    let refusal = Refusal::new(Code::Expired, "the token has expired: come back with a new one");
+                    let refusal = self.out_of_time(slot);
                     self.dismiss(slot, refusal.code.close_code(), &refusal, out);
                 }
                 at => due.extend(at),

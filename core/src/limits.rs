@@ -232,6 +232,9 @@ pub const MEMBERS_LISTED: usize = 100;
 pub const MEMBERS_PER_FRAME: usize = 500;
 /// Joins and leaves in one delivery to a Hub. Past it the others come with the next.
 pub const MEMBERS_PER_DELIVERY: usize = 2_000;
+/// How long the count of members may be too high in a client of Pusher's protocol when somebody has left a channel with more than `MEMBERS_LISTED` of them, in milliseconds:
+/// it cannot take off whom it was not told of, so it is told anew who is there. One request of each of the channel's Hubs, and one row, for so much time in which somebody leaves.
+pub const RELIST_MS: u64 = 10_000;
 /// Members on one page of the list.
 pub const MEMBERS_PAGE_MAX: u64 = 1_000;
 /// Members on a page when no limit is asked for.

@@ -77,6 +77,14 @@ impl Hub {
         asked.then(|| self.now + self.app.authorize_within * 1000)
     }
 
+    /// What a connection is told whose time is up.
+    pub(super) fn out_of_time(&self, slot: Slot) -> Refusal {
+        if self.session(slot).is_some_and(|session| session.format == Format::Pusher) {
+            return Refusal::numbered(Code::Unauthorized, words::NOT_AUTHORIZED, "not authorised in time");
+        }
+        Refusal::new(Code::Expired, "the token has expired: come back with a new one")
+    }
+
     /// A client asks for a channel. One request where the Hub does not follow it yet, one for the last message of a cache channel, one for the list of a presence channel.
     fn subscribe_pusher(
         &mut self,
@@ -95,7 +103,8 @@ impl Hub {
         let authorize_by = session.authorize_by.filter(|_| !channel.needs_token());
         let changed = HubSession { authorize_by, ..session.clone() };
         let stage = Stage::Joining(channel.is_cache().then_some(Begin::Last(1)));
-        let subscription = Subscription { channel: channel.clone(), may_publish, stage, user, data, told: None };
+        let subscription =
+            Subscription { channel: channel.clone(), may_publish, stage, user, data, told: None, drifted: false };
         self.take_in(slot, changed, subscription, out)
     }
 
@@ -229,3 +238,6 @@ fn check_event(channel: &ChannelName, may_publish: Option<bool>) -> Result<(), R
     };
     Err(Refusal::new(Code::Forbidden, message))
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,9 @@ pub struct Subscription {
     /// it has not been told who is there.
     #[serde(rename = "t", skip_serializing_if = "Option::is_none", default)]
     pub told: Option<u64>,
+    /// Of the same one of the channel's sockets: whether they have to be told anew who is there, because of whom they do not know somebody has left.
+    #[serde(rename = "o", skip_serializing_if = "core::ops::Not::not", default)]
+    pub drifted: bool,
 }
 
 /// How far a subscription is.
@@ -86,13 +89,17 @@ pub enum Stage {
 impl Subscription {
     pub(super) fn wanted(want: &super::Want) -> Self {
         let (channel, may_publish, data) = (want.channel.clone(), want.may_publish, want.data.clone());
-        Self { channel, may_publish, stage: Stage::Joining(want.from), user: None, data, told: None }
+        Self { channel, may_publish, stage: Stage::Joining(want.from), user: None, data, told: None, drifted: false }
     }
 
     /// Characters that it will have more when it is live, however far its channel comes, and has been told who is there.
     fn to_come(&self) -> usize {
         let stage = serde_json::to_string(&self.stage).unwrap_or_default().len();
-        let told = if self.channel.has_members() && self.told.is_none() { r#","t":1763760000000000"#.len() } else { 0 };
+        let told = if self.channel.has_members() && self.told.is_none() {
+            r#","t":1763760000000000,"o":true"#.len()
+        } else {
+            0
+        };
         r#"{"l":"9f2c41d07ab3:9007199254740991"}"#.len().saturating_sub(stage) + told
     }
 }
@@ -185,8 +192,15 @@ mod tests {
         loop {
             let channel = ChannelName::parse(&format!("presence-{}", session.subscriptions.len())).unwrap();
             let data = Some(MemberData::parse(data).unwrap());
-            let next =
-                Subscription { channel, may_publish: true, stage: Stage::Joining(None), user: None, data, told: None };
+            let next = Subscription {
+                channel,
+                may_publish: true,
+                stage: Stage::Joining(None),
+                user: None,
+                data,
+                told: None,
+                drifted: false,
+            };
             session.subscriptions.push(next);
             if session.check_size().is_err() {
                 session.subscriptions.pop();
@@ -202,7 +216,7 @@ mod tests {
             assert!(session.subscriptions.len() >= least, "{data}: {}", session.subscriptions.len());
             for subscription in &mut session.subscriptions {
                 subscription.stage = Stage::Live(Epoch::new(0xfff_ffff_ffff).at(9_007_199_254_740_991));
-                subscription.told = Some(9_999_999_999_999_999);
+                (subscription.told, subscription.drifted) = (Some(9_999_999_999_999_999), true);
             }
             let text = session.encode();
             let units = text.encode_utf16();

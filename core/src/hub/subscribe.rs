@@ -36,7 +36,8 @@ impl Hub {
         let expires_at = session.expires_at.into_iter().chain(expires_at).min();
         let changed = HubSession { user, expires_at, ..session.clone() };
         let stage = Stage::Joining(from);
-        let subscription = Subscription { channel: channel.clone(), may_publish, stage, user: None, data, told: None };
+        let subscription =
+            Subscription { channel: channel.clone(), may_publish, stage, user: None, data, told: None, drifted: false };
         self.take_in(slot, changed, subscription, out)
     }
 
