@@ -274,8 +274,9 @@ pub const CHANNELS_LISTED_MAX: usize = 10_000;
 /// Channels whose Rooms one of Pusher's listings asks, six at a time: a second or two. Past it the others are listed as the Directory has them, and may have been emptied
 /// by a crash; where numbers are asked for: 400 `invalid_field`.
 pub const CHANNELS_ASKED_MAX: usize = 500;
-/// Hubs that are asked how many connections channels have, for one answer of Pusher's HTTP API. Past it: 503 `overloaded`, and after a publish the number is left out.
-pub const HUBS_ASKED_MAX: usize = 1_000;
+/// Requests to Hubs for one answer about channels, each about up to 100 of them: the runtime allows a request 10,000 of its own, and Rooms are asked as well. More than can follow
+/// one channel. Past it: 503 `overloaded`, and after a publish the numbers are left out.
+pub const HUBS_ASKED_MAX: usize = 9_000;
 /// Objects that the Directory remembers to have struck out, so that a report that was overtaken does not bring one back. Past it that is forgotten, and the next listing
 /// strikes it out again.
 pub const STRUCK_MAX: usize = 1_000;

@@ -4,6 +4,7 @@ import { credentials } from "./cases/credentials.mjs";
 import { http, queries, runtime } from "./cases/http.mjs";
 import { presence } from "./cases/presence.mjs";
 import { publish } from "./cases/publish.mjs";
+import { pusherHttp } from "./cases/pusher-http.mjs";
 import { routes } from "./cases/routes.mjs";
 import { origins, tokens } from "./cases/tokens.mjs";
 import { documented } from "./protocol.mjs";
@@ -27,6 +28,12 @@ function checkForm({ said, status, headers, text, frames }, { request, protocol 
     assert.ok(frame.message.length > 0 && [...frame.message].length <= 300, frame.message);
     assert.equal(headers["sec-websocket-protocol"], protocol);
     return;
+  }
+  if (request?.path.startsWith("/apps/")) {
+    assert.equal(headers["content-type"], "text/plain; charset=utf-8");
+    assert.match(text, /^[^\n]{1,600}\n$/);
+    assert.ok([...text].length <= 301, text);
+    if (status === 405) assert.match(headers.allow, /^(GET|POST)$/);
   }
   if (!said.includes(" ")) return;
   const { error } = JSON.parse(text);
@@ -75,11 +82,14 @@ for (const [name, cases] of Object.entries(families)) {
     check(cases));
 }
 
+test(`Pusher's HTTP API: ${pusherHttp.length} refusals, each with its status and a line of text, none with an object`, () =>
+  check(pusherHttp, false));
+
 test(`malformed HTTP: ${runtime.length} refusals that the runtime makes by itself`, () =>
   check(runtime, false));
 
 test("there are five hundred of them", () => {
-  const count = [...Object.values(families), runtime].flat().length;
+  const count = [...Object.values(families), pusherHttp, runtime].flat().length;
   assert.ok(count >= 500, `${count}`);
 });
 

@@ -92,10 +92,10 @@ pub fn caller<'a>(config: &'a Config, call: &Call, head: &Head<'_>, now_s: u64) 
     Ok(publisher)
 }
 
-/// A refusal as Pusher writes it: a line of text.
+/// A refusal as Pusher writes it: a line of text, whatever it quotes.
 #[must_use]
 pub fn text(refusal: &Refusal) -> String {
-    format!("{}\n", refusal.message)
+    format!("{}\n", refusal.message.replace(char::is_control, " "))
 }
 
 fn field(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {

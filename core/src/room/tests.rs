@@ -304,10 +304,13 @@ fn a_message_is_kept_from_who_is_behind_and_from_nobody_else() {
         }
         let epoch = room.log(TURN, &mut store).unwrap().epoch();
         assert_eq!(epoch, Epoch::new(7));
-        for (connection, expected) in [("c", "124"), ("d", "0134"), ("e", "01234"), ("c", "124")] {
-            assert_eq!(replayed(&mut room, &mut store, connection).concat(), expected, "{size}");
-            // Awake again, it is read from the disk.
-            room = Room::wake(ChannelName::parse("lobby").unwrap(), Rule::default(), None);
+        for asleep in [false, true] {
+            for (connection, expected) in [("c", "124"), ("d", "0134"), ("e", "01234"), ("c", "124")] {
+                assert_eq!(replayed(&mut room, &mut store, connection).concat(), expected, "{size}");
+                if asleep {
+                    room = Room::wake(ChannelName::parse("lobby").unwrap(), Rule::default(), None);
+                }
+            }
         }
     }
 }

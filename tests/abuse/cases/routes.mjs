@@ -43,7 +43,6 @@ const missing = [
   "/channels/lobby/message",
   "/channels//messages/x",
   "/messages",
-  "/apps/1/events",
   "/app/open-key",
   "/.env",
   "/.git/config",

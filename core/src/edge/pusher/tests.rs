@@ -90,6 +90,7 @@ fn a_call_is_for_the_app_of_its_path() {
     };
     assert_eq!(ask("1", "k:secret-number-one-", ""), Ok("1".into()));
     assert_eq!(ask("3", "k:secret-number-one-", ""), Err((Code::NotFound, "Unknown app id 3\n".into())));
+    assert_eq!(ask("a\nb", "k:secret-number-one-", ""), Err((Code::NotFound, "Unknown app id a b\n".into())));
     for (app, credentials, query) in [
         ("2", "k:secret-number-one-", ""),
         ("2", "", "auth_key=k&auth_version=1.0&auth_timestamp=1380443792"),
