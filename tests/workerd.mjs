@@ -79,7 +79,7 @@ function compatibility() {
   return { date, flags: [...flags.matchAll(/"([^"]+)"/g)].map((match) => match[1]) };
 }
 
-/** The configuration, in which every file is one beside it: `embed` takes relative names only. */
+/** The configuration, in which every file is one beside it: `embed` takes relative names only. The Worker reaches this machine, and nobody else. */
 function configText({ port, folder, modules, namespaces, texts }) {
   const { date, flags } = compatibility();
   const classes = [...new Set(Object.values(namespaces))];
@@ -100,6 +100,7 @@ const config :Workerd.Config = (
   services = [
     (name = "main", worker = .main),
     (name = "storage", disk = (path = ${quoted(folder)}, writable = true)),
+    (name = "internet", network = (allow = ["local"])),
   ],
   sockets = [(name = "http", address = "${host}:${port}", http = (), service = "main")],
 );

@@ -2,6 +2,7 @@
 
 use crate::channel::ChannelName;
 use crate::limits;
+use crate::webhook::{self, Webhook};
 use serde::Deserialize;
 
 /// The secret that `npm start` sets up. A host that is not this machine refuses to run on it.
@@ -38,6 +39,9 @@ pub struct App {
     /// Rules by prefix of the channel's name; the longest prefix wins.
     #[serde(default)]
     pub channels: Vec<Rule>,
+    /// Who is told what happens.
+    #[serde(default)]
+    pub webhooks: Vec<Webhook>,
 }
 
 fn hub_connections() -> usize {
@@ -124,13 +128,16 @@ impl Config {
         if apps.is_empty() || apps.len() > limits::APPS_MAX {
             return Err(wrong("", &format!("1 to {} apps are needed", limits::APPS_MAX)));
         }
-        for (at, app) in apps.iter().enumerate() {
-            app.check(&format!("[{at}]"))?;
-            if let Some(twin) = apps.iter().take(at).position(|other| other.id == app.id || other.key == app.key) {
+        let config = Self { apps };
+        let development = config.is_for_development();
+        for (at, app) in config.apps.iter().enumerate() {
+            app.check(&format!("[{at}]"), development)?;
+            if let Some(twin) = config.apps.iter().take(at).position(|other| other.id == app.id || other.key == app.key)
+            {
                 return Err(wrong(&format!("[{at}]"), &format!("has the id or key of [{twin}]")));
             }
         }
-        Ok(Self { apps })
+        Ok(config)
     }
 
     /// The app that a key names; the only one if none is named.
@@ -169,7 +176,7 @@ impl App {
         rule
     }
 
-    fn check(&self, at: &str) -> Result<(), ConfigError> {
+    fn check(&self, at: &str, development: bool) -> Result<(), ConfigError> {
         let name = |text: &str| {
             (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         };
@@ -208,6 +215,8 @@ impl App {
         if self.channels.len() > limits::RULES_MAX {
             return Err(wrong(&format!("{at}.channels"), &format!("at most {} rules", limits::RULES_MAX)));
         }
+        webhook::check(&self.webhooks, development)
+            .map_err(|(field, problem)| wrong(&format!("{at}.{field}"), &problem))?;
         self.channels.iter().enumerate().try_for_each(|(nth, rule)| rule.check(&format!("{at}.channels[{nth}]")))
     }
 }
@@ -323,6 +332,26 @@ mod tests {
                 "APPS[0].channels[0].history.ttl: 1 to",
             ),
             (r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"orgins":[]}]"#, "unknown field `orgins`"),
+            (
+                r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"webhooks":[{"url":"http://127.0.0.1/hunter2"}]}]"#,
+                "APPS[0].webhooks[0].url: it has to begin with https://",
+            ),
+            (
+                r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"webhooks":[{"url":"https://10.0.0.1/hunter2"}]}]"#,
+                "APPS[0].webhooks[0].url: the host is not on the public internet",
+            ),
+            (
+                r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"webhooks":[{"url":"https://a.com"},{"url":"https://a.com"}]}]"#,
+                "APPS[0].webhooks[1].url: is that of webhooks[0]",
+            ),
+            (
+                r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"webhooks":[{"url":"https://a.com","events":["channel_ocupied"]}]}]"#,
+                "APPS[0].webhooks[0].events[0]: unknown variant `channel_ocupied`",
+            ),
+            (
+                r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"webhooks":[{"url":"https://a.com","prefix":"a b"}]}]"#,
+                "APPS[0].webhooks[0].prefix: the beginning of a channel name",
+            ),
             (
                 r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"]},{"id":"1","key":"l","secrets":["0123456789abcdef"]}]"#,
                 "APPS[1]: has the id or key of [0]",

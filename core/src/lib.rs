@@ -35,3 +35,4 @@ mod speech;
 pub mod store;
 pub mod stream;
 pub mod token;
+pub mod webhook;

@@ -296,3 +296,31 @@ pub const ORDER_RETRY_MAX_MS: u64 = 300_000;
 pub const ORDER_AGE_MAX_MS: u64 = 3_600_000;
 /// When an order that a crash interrupted is taken up again at the latest, in milliseconds, by alarm.
 pub const ORDER_LEASE_MS: u64 = 15_000;
+
+/// Webhooks of one app: an event is a row for each that wants it. Past it: `APPS` is refused.
+pub const WEBHOOKS_MAX: usize = 10;
+/// Length of a webhook's URL in bytes. Past it: `APPS` is refused.
+pub const WEBHOOK_URL_BYTES_MAX: usize = 1_024;
+/// Requests to webhooks that a Room has under way, one to each: the runtime opens six connections at a time, and Hubs need theirs. The others wait their turn.
+pub const WEBHOOK_CALLS_AT_ONCE: usize = 4;
+/// How long a webhook's answer is waited for, in milliseconds: nobody else waits meanwhile, but the object is awake. Past it the request has failed.
+pub const WEBHOOK_MS: u32 = 5_000;
+/// When a request to a webhook that a crash interrupted is made again at the latest, in milliseconds, by alarm. One row and one waking for that time of use.
+pub const WEBHOOK_LEASE_MS: u64 = 10_000;
+/// When a request to a webhook that failed is tried again, in milliseconds; twice as long each time, and up to a quarter more by chance: many channels have the same origin.
+pub const WEBHOOK_RETRY_MS: u64 = 1_000;
+/// The longest pause between two tries of a request to a webhook, in milliseconds, but for that quarter: one waking and one row a minute for a channel whose origin is away.
+pub const WEBHOOK_RETRY_MAX_MS: u64 = 60_000;
+/// How long an event is kept for a webhook that does not take it, in milliseconds (an hour; Pusher tries for five minutes). Past it it is dropped and counted, and the count is told.
+pub const WEBHOOK_AGE_MAX_MS: u64 = 3_600_000;
+/// Events that one channel keeps for one webhook: all members of a full presence channel, and some. Past it the oldest are dropped and counted, and the count is told.
+pub const WEBHOOK_EVENTS_MAX: usize = 25_000;
+/// Bytes of events that one channel keeps for one webhook. Past it as with `WEBHOOK_EVENTS_MAX`.
+pub const WEBHOOK_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Events in one request to a webhook that takes several, and in one row: each new one writes the row anew. Past it the next row begins.
+pub const WEBHOOK_ROW_EVENTS: usize = 50;
+/// Bytes of events after which a row, and a request to a webhook, ends: as above; one event may be as large as a message's data in JSON.
+pub const WEBHOOK_ROW_BYTES: usize = 32 * 1024;
+/// How often a channel with connections of its own whose webhooks want to know of it looks whether they are still there, in milliseconds (an hour): the end of one that a crash took is not told.
+/// One waking and one row.
+pub const WEBHOOK_LOOK_MS: u64 = 3_600_000;

@@ -11,7 +11,9 @@ mod event;
 mod followers;
 mod history;
 mod members;
+mod news;
 mod occupancy;
+mod outbox;
 mod relay;
 mod replay;
 mod tail;
@@ -38,6 +40,7 @@ use crate::store::{Store, StoreError};
 use commit::{Asker, Pending};
 use followers::Followers;
 use members::Members;
+use news::Outgoing;
 use relay::Relays;
 use replay::Batch;
 
@@ -68,6 +71,8 @@ pub struct Room {
     armed: Option<u64>,
     /// What the Directory was told.
     reporter: Reporter,
+    /// What webhooks are told.
+    outgoing: Outgoing,
 }
 
 impl Room {
@@ -91,6 +96,7 @@ impl Room {
             unlooked_bytes: 0,
             armed,
             reporter,
+            outgoing: Outgoing::default(),
         }
     }
 
@@ -119,8 +125,10 @@ impl Room {
             Input::Relayed { hubs, ticket, result } => self.relayed(hubs, ticket, result, turn, store, out),
             Input::Counted { sockets } => self.occupied(sockets, turn, out),
             Input::Registered { at, state, answer } => self.registered((at, state), answer, turn, store, out),
+            Input::Posted { url, ticket, taken } => self.posted((&url, ticket), taken, turn, store),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
+        self.tell_hooks(turn, store, out);
         self.forget_empty();
     }
 
@@ -202,6 +210,7 @@ impl Room {
         if sockets == 0 {
             self.occupied(1, turn, &mut out);
         }
+        self.inhabited(turn, store, &mut out);
         Ok(out)
     }
 
@@ -240,6 +249,7 @@ impl Room {
             return;
         }
         self.deserted(turn, out);
+        self.emptied(limits::REPORT_PAUSE_MS, turn, out);
         // A store that cannot be read now is looked at again when the room is next used.
         if let Some(at) = self.log(turn, store).ok().and_then(|log| log.forgettable_at()) {
             self.wake_at(at.max(turn.now), out);
@@ -271,10 +281,13 @@ impl Room {
         let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
         let inhabited = self.look_at_members(turn, store, &mut due, out);
         let followed = self.look_after(spent && !inhabited, turn, store, &mut due, out);
-        self.look_around(Occupancy::of(!sessions.is_empty(), followed), turn, &mut due, out);
+        let state = Occupancy::of(!sessions.is_empty(), followed);
+        self.look_around(state, turn, &mut due, out);
+        self.look_after_hooks(state, turn, store, &mut due, out);
+        let is_over = remaining == 0 && !followed && !inhabited && !self.flushing && !self.has_news(turn, store);
         match kept.unwrap_or_default() {
             Some(at) if at > turn.now => due.push(at),
-            _ if spent && remaining == 0 && !followed && !inhabited && !self.flushing => {
+            _ if spent && is_over => {
                 due.extend(self.forget(kept.is_ok_and(|at| at.is_some()), turn, out));
             }
             // There are listeners, and their positions are of this epoch: the log's end stays as long as they do.

@@ -228,6 +228,11 @@ impl Roster {
         last.map_or(self.floor, |(at, _)| (*at).max(self.floor))
     }
 
+    /// Who is before this revision cannot be told what has changed since.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
     /// The last revision at which anything had changed by that time, in milliseconds.
     pub(crate) fn head_before(&self, time: u64) -> u64 {
         let last = self.changes.range(..(time.saturating_mul(1000) + 1, String::new())).next_back();

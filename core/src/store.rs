@@ -69,6 +69,12 @@ pub trait Store {
     fn remove_member(&mut self, source: &str, user: &str) -> Result<(), StoreError>;
     /// The sessions of all sockets whose end has not been told.
     fn present(&mut self) -> Vec<Session>;
+    /// The rows of what waits for webhooks: slots and heads. Must not create anything.
+    fn outbox(&mut self) -> Result<Vec<(u32, String)>, StoreError>;
+    /// The body of one.
+    fn outbox_body(&mut self, slot: u32) -> Result<Option<String>, StoreError>;
+    /// Puts one into its slot, in place of what is there. Creates what it needs. One row written.
+    fn put_outbox(&mut self, slot: u32, head: &str, body: &str) -> Result<(), StoreError>;
 }
 
 /// The methods of a test's store in which there are no members.
@@ -87,6 +93,15 @@ macro_rules! without_members {
         fn present(&mut self) -> Vec<crate::session::Session> {
             Vec::new()
         }
+        fn outbox(&mut self) -> Result<Vec<(u32, String)>, StoreError> {
+            Ok(Vec::new())
+        }
+        fn outbox_body(&mut self, _slot: u32) -> Result<Option<String>, StoreError> {
+            Ok(None)
+        }
+        fn put_outbox(&mut self, _slot: u32, _head: &str, _body: &str) -> Result<(), StoreError> {
+            Err(StoreError::Failed)
+        }
     };
 }
 #[cfg(test)]
@@ -101,6 +116,8 @@ pub struct MemoryStore {
     pub followers: BTreeMap<String, Epoch>,
     /// The members' rows.
     pub members: BTreeMap<(String, String), MemberRow>,
+    /// What waits for webhooks: heads and bodies, by slot.
+    pub outbox: BTreeMap<u32, (String, String)>,
     /// The connected sessions, in presence channels.
     pub present: Vec<Session>,
     /// What the connected sessions remember.
@@ -190,5 +207,22 @@ impl Store for MemoryStore {
 
     fn present(&mut self) -> Vec<Session> {
         self.present.clone()
+    }
+
+    fn outbox(&mut self) -> Result<Vec<(u32, String)>, StoreError> {
+        Ok(self.outbox.iter().map(|(slot, (head, _))| (*slot, head.clone())).collect())
+    }
+
+    fn outbox_body(&mut self, slot: u32) -> Result<Option<String>, StoreError> {
+        Ok(self.outbox.get(&slot).map(|(_, body)| body.clone()))
+    }
+
+    fn put_outbox(&mut self, slot: u32, head: &str, body: &str) -> Result<(), StoreError> {
+        if let Some(error) = self.failing {
+            return Err(error);
+        }
+        self.outbox.insert(slot, (head.to_owned(), body.to_owned()));
+        self.written += 1;
+        Ok(())
     }
 }

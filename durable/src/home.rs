@@ -3,6 +3,7 @@
 mod followers;
 mod members;
 mod questions;
+mod webhooks;
 
 use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
@@ -21,6 +22,7 @@ use dormouse_core::position::Position;
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
 use dormouse_core::room::{Input, Output, PageQuery, Room as Rules};
 use dormouse_core::session::{Format, Session};
+use dormouse_core::webhook::Hooks;
 use followers::Calls;
 use js_sys::{Function, Promise};
 use questions::Questions;
@@ -68,11 +70,13 @@ impl Home {
     pub(crate) fn new(state: DurableObjectState, env: &Env) -> Option<Rc<Self>> {
         let name = state.id().ok()?.name()?;
         let (app, channel) = parse_room_name(&name)?;
-        let rule = match apps(env) {
-            Some(Ok(config)) => config.app_by_id(app).map(|app| app.rule(&channel)),
+        let known = match apps(env) {
+            Some(Ok(config)) => config.app_by_id(app),
             // The Worker lets nobody in then; an alarm may still ring.
             Some(Err(_)) | None => None,
         };
+        let rule = known.map(|app| app.rule(&channel));
+        let hooks = known.map(|app| Hooks::of(app, &channel)).unwrap_or_default();
         let (storage, alarm) = (state.storage().ok()?, state.storage().ok()?);
         let asked: DurableObjectState = JsValue::from(&state).unchecked_into();
         Some(Rc::new_cyclic(|home: &Weak<Self>| Self {
@@ -97,7 +101,7 @@ impl Home {
             questions: Questions::new(home),
             env: env.clone(),
             app: app.to_owned(),
-            rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None)),
+            rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None).with_hooks(hooks)),
             channel,
             store: RefCell::new(SqlStore::new(storage, asked)),
             state,
@@ -182,6 +186,7 @@ impl Home {
             Output::Relay { hubs, ticket, delivery } => self.relay(hubs, ticket, delivery),
             Output::Count => self.drive(Input::Counted { sockets: self.open() }),
             Output::Register(report) => self.register(report),
+            Output::Post(post) => self.post(post),
             Output::Flush => self.flush(),
             Output::WakeAt(at) => self.alarm.set(at),
             Output::Forget => self.forget(),

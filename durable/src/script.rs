@@ -21,6 +21,20 @@ export async function askWithin(namespace, name, path, body, ms) {
     clearTimeout(timer);
   }
 }
+export async function post(url, headers, body, ms) {
+  const given = new AbortController();
+  const timer = setTimeout(() => given.abort(new Error(`no answer within ${ms} ms`)), ms);
+  try {
+    const type = ["content-type", "application/json"];
+    const init = { method: "POST", headers: [type, ...headers], body, redirect: "manual", signal: given.signal };
+    const answer = await fetch(url, init);
+    // What it says is of no interest, and what is not read holds the connection.
+    await answer.body?.cancel();
+    return answer.status;
+  } finally {
+    clearTimeout(timer);
+  }
+}
 export async function heard(request, hear) {
   const body = await request.text();
   return new Promise((answer) => hear(body, answer));
@@ -63,6 +77,10 @@ extern "C" {
         body: &str,
         ms: u32,
     ) -> Result<JsValue, JsValue>;
+
+    /// Posts to a URL, and gives the status of the answer; a redirect's is its own. Given up after so many milliseconds.
+    #[wasm_bindgen(catch)]
+    pub(crate) async fn post(url: &str, headers: &JsValue, body: &str, ms: u32) -> Result<JsValue, JsValue>;
 
     /// Reads a request, gives its body and the way to answer to `hear`, and is the answer. A Rust future would cost a task and two promises more.
     pub(crate) fn heard(request: &web_sys::Request, hear: &JsValue) -> js_sys::Promise;

@@ -1,4 +1,4 @@
-//! The log's rows, the followers and the members in the object's SQLite. Every statement of a Room stands here; those of the Directory are in `directory_sql`.
+//! The log's rows, the followers, the members and the outbox in the object's SQLite. Every statement of a Room stands here; those of the Directory are in `directory_sql`.
 
 use dormouse_core::position::Epoch;
 use dormouse_core::presence::MemberData;
@@ -23,7 +23,8 @@ extern "C" {
     type Storage;
 }
 
-const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('log', 'followers', 'members')";
+const TABLES: &str =
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('log', 'followers', 'members', 'outbox')";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS log (
     slot INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
     time INTEGER NOT NULL, bytes INTEGER NOT NULL, ids BLOB NOT NULL, body BLOB NOT NULL) STRICT";
@@ -49,6 +50,13 @@ const PUT_MEMBER: &str = "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?, ?) ON CO
     at = excluded.at, gone = excluded.gone, joined = excluded.joined, left = excluded.left, data = excluded.data";
 const REMOVE_MEMBER: &str = "DELETE FROM members WHERE source = ? AND user = ?";
 
+const CREATE_OUTBOX: &str =
+    "CREATE TABLE IF NOT EXISTS outbox (slot INTEGER PRIMARY KEY, head TEXT NOT NULL, body TEXT NOT NULL) STRICT";
+const OUTBOX: &str = "SELECT slot, head FROM outbox";
+const OUTBOX_BODY: &str = "SELECT body FROM outbox WHERE slot = ?";
+const PUT_OUTBOX: &str = "INSERT INTO outbox VALUES (?, ?, ?) ON CONFLICT (slot) DO UPDATE SET
+    head = excluded.head, body = excluded.body";
+
 /// The rows of one object.
 pub(crate) struct SqlStore {
     storage: DurableObjectStorage,
@@ -66,6 +74,7 @@ struct Tables {
     log: bool,
     followers: bool,
     members: bool,
+    outbox: bool,
 }
 
 impl SqlStore {
@@ -93,7 +102,8 @@ impl SqlStore {
         }
         let names: Vec<_> = self.rows(TABLES, &[])?.iter().filter_map(|row| row.get(0).as_string()).collect();
         let has = |name: &str| names.iter().any(|known| known == name);
-        let tables = Tables { log: has("log"), followers: has("followers"), members: has("members") };
+        let [log, followers, members, outbox] = ["log", "followers", "members", "outbox"].map(has);
+        let tables = Tables { log, followers, members, outbox };
         Ok(*self.tables.insert(tables))
     }
 
@@ -238,6 +248,29 @@ impl Store for SqlStore {
 
     fn present(&mut self) -> Vec<Session> {
         sockets::all(&self.state).iter().filter_map(sockets::session).collect()
+    }
+
+    fn outbox(&mut self) -> Result<Vec<(u32, String)>, StoreError> {
+        if !self.tables()?.outbox {
+            return Ok(Vec::new());
+        }
+        let row = |row: &Array| Some((u32::try_from(integer(row, 0)?).ok()?, row.get(1).as_string()?));
+        self.rows(OUTBOX, &[])?.iter().map(|found| row(found).ok_or(StoreError::Failed)).collect()
+    }
+
+    fn outbox_body(&mut self, slot: u32) -> Result<Option<String>, StoreError> {
+        if !self.tables()?.outbox {
+            return Ok(None);
+        }
+        Ok(self.rows(OUTBOX_BODY, &[slot.into()])?.first().and_then(|row| row.get(0).as_string()))
+    }
+
+    fn put_outbox(&mut self, slot: u32, head: &str, body: &str) -> Result<(), StoreError> {
+        let tables = self.tables()?;
+        if !tables.outbox {
+            self.create(CREATE_OUTBOX, Tables { outbox: true, ..tables })?;
+        }
+        self.exec(&JsString::from(PUT_OUTBOX), &[slot.into(), head.into(), body.into()]).map(|_| ())
     }
 }
 

@@ -17,7 +17,7 @@ pub const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
 /// Its answer.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":{}}"#;
 /// The name of an event that was published without one.
-const NAMELESS: &str = "message";
+pub(crate) const NAMELESS: &str = "message";
 /// How long a client may hear nothing before it asks whether anybody is there, in seconds: what pusher-js does anyway.
 const ACTIVITY_TIMEOUT_S: u32 = 120;
 

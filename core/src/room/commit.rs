@@ -31,6 +31,8 @@ pub(super) struct Pending {
 #[derive(Default)]
 struct Chunk {
     messages: Vec<Message>,
+    /// For each: the client's connection, if a client publishes it.
+    from: Vec<Option<String>>,
     /// For each: which outcome it is.
     places: Vec<usize>,
     bytes: usize,
@@ -85,6 +87,7 @@ impl Room {
             self.log = None;
             self.followers = None;
             self.members = None;
+            self.outgoing.outbox = None;
         }
         let waiting = core::mem::take(&mut self.pending);
         self.pending_bytes = 0;
@@ -192,6 +195,7 @@ impl Room {
             }
         };
         self.keep_for_followers(before, &chunk.messages, store);
+        self.published(&chunk.messages, &chunk.from);
         let place = |at: usize| before.epoch.at(before.seq + 1 + at as u64);
         for (nth, twin) in &chunk.repetitions {
             settle(*nth, Outcome::Stored { position: place(*twin), duplicate: true });
@@ -234,6 +238,7 @@ impl Chunk {
         }
         self.bytes += new.message.bytes();
         self.messages.push(new.message);
+        self.from.push(new.from);
         self.places.push(nth);
     }
 

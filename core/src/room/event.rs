@@ -11,6 +11,7 @@ use crate::position::Position;
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::store::StoreError;
+use crate::webhook::Post;
 use std::rc::Rc;
 
 /// The circumstances of one event.
@@ -100,6 +101,15 @@ pub enum Input {
         state: Occupancy,
         /// [`crate::directory::Reported::at`], or nothing where there was no answer.
         answer: Option<u64>,
+    },
+    /// What became of an [`Output::Post`].
+    Posted {
+        /// Where it went.
+        url: String,
+        /// [`Post::ticket`].
+        ticket: u64,
+        /// Whether it was answered with 2xx, in time.
+        taken: bool,
     },
     /// The alarm rang.
     Alarm {
@@ -197,6 +207,8 @@ pub enum Output {
     Count,
     /// Tell the Directory: one request, and [`Input::Registered`].
     Register(Report),
+    /// Make a request to a webhook, which nothing waits for, and give [`Input::Posted`] within [`crate::limits::WEBHOOK_MS`]. Redirects are not followed.
+    Post(Post),
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),
     /// Delete all storage, the alarm too.

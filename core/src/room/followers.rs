@@ -125,6 +125,7 @@ impl Room {
             self.wake_at(turn.now + limits::DELIVERY_LOOK_MS, out);
             self.lease(turn, store, out);
         }
+        self.tell_hooks(turn, store, out);
         self.forget_empty();
         followed
     }
@@ -180,6 +181,7 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         let removed = self.end(follow, turn, store, out).map_err(refusal_of);
+        self.tell_hooks(turn, store, out);
         self.forget_empty();
         removed
     }
@@ -228,9 +230,19 @@ impl Room {
         Ok(())
     }
 
-    /// Reads what a socket of a Hub missed, a batch of it; what comes after the batch is asked for again. No row written.
-    pub fn missed<S: Store>(&mut self, missed: &Missed, turn: Turn, store: &mut S) -> Result<Delivery, Refusal> {
+    /// Reads what a socket of a Hub missed, a batch of it; what comes after the batch is asked for again. No row written, unless a webhook wants to know that a cache is empty.
+    pub fn missed<S: Store>(
+        &mut self,
+        missed: &Missed,
+        turn: Turn,
+        store: &mut S,
+        out: &mut Vec<Output>,
+    ) -> Result<Delivery, Refusal> {
         let read = self.read_missed(missed.from, turn, store).map_err(refusal_of);
+        if let Ok(delivery) = &read {
+            self.missing(missed.from, delivery);
+            self.tell_hooks(turn, store, out);
+        }
         self.forget_empty();
         read
     }

@@ -74,6 +74,7 @@ impl Room {
             }
         }
         self.announce(turn, store, out);
+        self.tell_hooks(turn, store, out);
         self.forget_empty();
         Ok(answer)
     }
@@ -251,9 +252,10 @@ impl Room {
         let followed = self.followers.as_ref().is_some_and(|followers| !followers.by_hub.is_empty());
         let is_told = |follower: &Follower| matches!(follower.shown, Shown::Nothing | Shown::Told(_));
         let complete = self.followers.as_ref().is_none_or(|followers| followers.by_hub.values().all(is_told));
+        let heard = self.members_told(turn, store).unwrap_or(u64::MAX);
         let Some(known) = &mut self.members else { return Ok(false) };
         if (complete && known.roster.gone() >= limits::GONE_MAX / 10) || known.roster.gone() >= limits::GONE_MAX {
-            let (keys, floor) = known.roster.forget(known.told);
+            let (keys, floor) = known.roster.forget(known.told.min(heard));
             for (source, user) in &keys {
                 store.remove_member(source, user)?;
             }

@@ -32,6 +32,8 @@ impl Room {
 
     /// The last Hub follows no longer: of interest where there are no sockets either.
     pub(super) fn unfollowed(&mut self, turn: Turn, out: &mut Vec<Output>) {
+        // The Hub has waited already.
+        self.emptied(0, turn, out);
         if !self.reporter.is_told_held() {
             self.fall(Occupancy::Followed, turn, out);
         }
@@ -65,6 +67,7 @@ impl Room {
         self.log = None;
         self.followers = None;
         self.members = None;
+        self.outgoing.outbox = None;
         out.push(Output::Forget);
         None
     }
@@ -87,7 +90,8 @@ impl Room {
         if report.1 == Occupancy::Vacant && self.reporter.may_forget() {
             let kept = self.log(turn, store).map(|log| log.forgettable_at());
             let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
-            if spent && !self.flushing && !self.is_followed(store) && !self.is_inhabited(turn, store) {
+            let is_over = !self.flushing && !self.is_followed(store) && !self.is_inhabited(turn, store);
+            if spent && is_over && !self.has_news(turn, store) {
                 self.forget(true, turn, out);
             }
         }

@@ -203,7 +203,7 @@ impl World {
             }
             Body::Missed { from, .. } => {
                 let missed = Missed { version: VERSION, from: *from };
-                let result = side.room.missed(&missed, turn, &mut side.store);
+                let result = side.room.missed(&missed, turn, &mut side.store, &mut out);
                 // As it is on the wire.
                 let result = result.map(|delivery| Delivery::decode(&delivery.encode()).unwrap());
                 Answer::Missed { channel, from: *from, result }

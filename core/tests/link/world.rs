@@ -170,7 +170,10 @@ impl World {
     fn end(&mut self, nth: usize) -> Position {
         let turn = self.turn();
         let side = &mut self.rooms[nth];
-        side.room.missed(&Missed { version: VERSION, from: Begin::Last(0) }, turn, &mut side.store).unwrap().after
+        side.room
+            .missed(&Missed { version: VERSION, from: Begin::Last(0) }, turn, &mut side.store, &mut Vec::new())
+            .unwrap()
+            .after
     }
 
     /// Whether nothing is under way, and everybody has what it asked for: then nothing happens until an alarm rings.

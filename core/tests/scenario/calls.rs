@@ -37,7 +37,7 @@ impl Objects {
             Output::Missed { channel, from } => {
                 let room = self.room_of(&hub, &channel);
                 let missed = sent(&Missed { version: VERSION, from });
-                let result = self.decide(&room, |room, turn, store, _| room.missed(&missed, turn, store));
+                let result = self.decide(&room, |room, turn, store, out| room.missed(&missed, turn, store, out));
                 let result = result.and_then(|delivery| Delivery::decode(&delivery.encode()));
                 Some(Input::Missed { channel, from, result })
             }

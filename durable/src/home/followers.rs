@@ -73,7 +73,7 @@ impl Home {
 
     fn missed(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
         let missed: Missed = link::decode(call)?;
-        let delivery = self.decide(|rules, store, _| rules.missed(&missed, turn(), store));
+        let delivery = self.decide(|rules, store, out| rules.missed(&missed, turn(), store, out));
         delivery.unwrap_or_else(|| Err(busy())).map(|delivery| delivery.encode())
     }
 

@@ -83,7 +83,7 @@ impl World {
 
     pub(in crate::room) fn missed(&mut self, from: Begin) -> Delivery {
         let turn = self.turn();
-        self.room.missed(&Missed { version: VERSION, from }, turn, &mut self.store).unwrap()
+        self.room.missed(&Missed { version: VERSION, from }, turn, &mut self.store, &mut Vec::new()).unwrap()
     }
 
     /// Publishes, and the disk has it.
