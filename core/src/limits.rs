@@ -211,8 +211,8 @@ pub const HUB_PENDING_MAX: usize = 256;
 /// Bytes of messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.
 pub const HUB_PENDING_BYTES: usize = 1024 * 1024;
 /// How long a Hub goes on following a channel that nobody wants, in milliseconds: a page that is loaded again is back by then, and
-/// the Hub is still awake.
-pub const UNFOLLOW_MS: u64 = 5_000;
+/// the Hub is still awake. As long as for members: webhooks tell that a channel is vacant with it.
+pub const UNFOLLOW_MS: u64 = 3_000;
 /// How often a Hub follows all of its channels anew, in milliseconds (a day): whatever went wrong with a Room's list of followers is right again then. It costs a
 /// request for each channel, and wakes its Room.
 pub const HUB_REVIEW_MS: u64 = 24 * 3600 * 1000;

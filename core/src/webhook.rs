@@ -180,13 +180,6 @@ fn name(kind: Kind) -> String {
     serde_json::to_string(&kind).unwrap_or_default()
 }
 
-/// Whether a channel is one that keeps its last message for those who come: `cache-…`, and as private, presence or encrypted channel.
-pub(crate) fn is_cache(channel: &ChannelName) -> bool {
-    let name = channel.as_str();
-    let inner = ["private-encrypted-", "private-", "presence-"].iter().find_map(|prefix| name.strip_prefix(prefix));
-    inner.unwrap_or(name).starts_with("cache-")
-}
-
 /// Checks an app's webhooks; the place and the problem of the first that is wrong.
 pub(crate) fn check(webhooks: &[Webhook], development: bool) -> Result<(), (String, String)> {
     if webhooks.len() > limits::WEBHOOKS_MAX {

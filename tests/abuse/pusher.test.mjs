@@ -156,11 +156,11 @@ test("1,500 spoilt frames: an error in-band, or nothing, and the socket stays", 
   for (const wire of idle) wire.end();
 });
 
-test("800 spoilt addresses: a code that pusher-js understands", async (t) => {
+test("300 spoilt addresses: a code that pusher-js understands", async (t) => {
   const closes = /^(4001|4006|4007|4009|1000|1002|live)\b/;
   // What is no WebSocket any more, or another's address.
   const others = /^(400|401|404|405|414|426|501|44\d\d|nothing)\b/;
-  await many(t, 800, 10_000, async (own) => {
+  await many(t, 300, 10_000, async (own) => {
     const next = chance(own);
     const path = `/app/${open.key}?protocol=7&client=js&version=8.6.0`;
     const text = mutate(next, Buffer.from(path.slice(1)))

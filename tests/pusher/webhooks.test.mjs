@@ -154,14 +154,24 @@ test("many events are one request where that is wanted, and filters hold", async
   assert.ok(!namesOf(origin.events("/some", "some-batch")).includes("channel_occupied"));
 });
 
-test("a cache that is empty", async () => {
-  const many = new Listener(server, "/connect");
-  await many.has("welcome");
-  many.send({ type: "subscribe", channel: "cache-a-all", last: 1 });
-  await many.has("subscribed");
-  const events = await origin.has("/all", "cache-a-all", 2);
-  assert.deepEqual(namesOf(events).sort(), ["cache_miss", "channel_occupied"]);
-  await many.close();
+test("Pusher's clients: an empty cache, and what they say", async () => {
+  const socket = new Listener(server, "/app/dev-key?protocol=7");
+  const heard = (event) => until(event, () => socket.frames.find((frame) => frame.event === event));
+  const established = await heard("pusher:connection_established");
+  const { socket_id: id } = JSON.parse(established.data);
+  const channel = "private-cache-a-all";
+  const { auth } = origin.pusher.authorizeChannel(id, channel);
+  socket.send({ event: "pusher:subscribe", data: { channel, auth } });
+  await heard("pusher:cache_miss");
+  socket.send({ event: "client-typing", channel, data: { a: 1 } });
+  const events = await origin.has("/all", channel, 3);
+  const order = namesOf(events);
+  assert.deepEqual([...order].sort(), ["cache_miss", "channel_occupied", "client_event"]);
+  assert.equal(order.at(-1), "client_event");
+  const said = { name: "client_event", channel, event: "client-typing", data: '{"a":1}', socket_id: id };
+  assert.deepEqual(events.at(-1), said);
+  await socket.close();
+  assert.equal((await origin.has("/all", channel, 4)).at(-1).name, "channel_vacated");
 });
 
 test("a target that is slow, redirects or fails holds nobody up, and is not followed", async () => {

@@ -10,7 +10,7 @@ use crate::message::Message;
 use crate::occupancy::Occupancy;
 use crate::presence::Changes;
 use crate::store::{Store, StoreError};
-use crate::webhook::{Hooks, Kind, channel_event, client_event, is_cache, member_event};
+use crate::webhook::{Hooks, Kind, channel_event, client_event, member_event};
 
 /// What a room has to do with webhooks.
 #[derive(Debug, Default)]
@@ -141,7 +141,7 @@ impl Room {
     /// Who subscribes to a cache asks for its last message, and there is none.
     pub(super) fn missing(&mut self, from: Begin, delivery: &Delivery) {
         let misses = from == Begin::Last(1) && delivery.messages.is_empty();
-        if misses && is_cache(&self.channel) && self.outgoing.hooks.want(Kind::CacheMiss) {
+        if misses && self.channel.is_cache() && self.outgoing.hooks.want(Kind::CacheMiss) {
             self.note(Kind::CacheMiss, channel_event(Kind::CacheMiss, &self.channel));
         }
     }
@@ -232,6 +232,7 @@ impl Room {
         if self.outgoing.hooks.is_empty() {
             return false;
         }
-        self.outbox(turn, store).map_or(true, |outbox| !outbox.is_empty() || outbox.told().occupied)
+        let occupied = self.outgoing.want_occupancy();
+        self.outbox(turn, store).map_or(true, |outbox| !outbox.is_empty() || (occupied && outbox.told().occupied))
     }
 }

@@ -1,4 +1,4 @@
-use super::{Hooks, Kind, channel_event, client_event, is_cache, lost_event, member_event};
+use super::{Hooks, Kind, channel_event, client_event, lost_event, member_event};
 use crate::channel::ChannelName;
 use crate::config::Config;
 use crate::message::{Message, Payload};
@@ -72,14 +72,4 @@ fn who_wants_what_of_which_channel() {
     assert!(hooks(&json!([all[1]]), "lobby").is_empty() && hooks(&json!([]), "chat-1-x").is_empty());
     assert!(hooks(&all, "lobby").want(Kind::MemberRemoved));
     assert!(!format!("{:?}", hooks(&all, "lobby")).contains("dev-secret"));
-}
-
-#[test]
-fn caches_by_name() {
-    for name in ["cache-a", "private-cache-a", "presence-cache-a", "private-encrypted-cache-a"] {
-        assert!(is_cache(&channel(name)), "{name}");
-    }
-    for name in ["cache", "a-cache-a", "private-a", "encrypted-cache-a", "presence-private-cache-a"] {
-        assert!(!is_cache(&channel(name)), "{name}");
-    }
 }

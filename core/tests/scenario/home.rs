@@ -210,6 +210,8 @@ impl Objects {
                 let sockets = home.sessions().count();
                 self.queue.push_back(Event::Room(name.to_owned(), Input::Counted { sockets }));
             }
+            // Nobody has webhooks.
+            Output::Post(_) => {}
             // A Directory that always answers.
             Output::Register(Report { at, state, .. }) => {
                 let answer = Input::Registered { at, state, answer: Some(at) };

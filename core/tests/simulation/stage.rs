@@ -122,10 +122,11 @@ impl World {
             Output::Announce(_) | Output::AnnounceIn(_) | Output::Told { .. } => {
                 return Err("a channel without members".into());
             }
-            // Nobody follows here, and there is no Directory.
+            // Nobody follows here, and there are no Directory and no webhooks.
             Output::Deliver { .. }
             | Output::Relay { .. }
             | Output::Register(_)
+            | Output::Post(_)
             | Output::Count
             | Output::Pump
             | Output::CloseSlow { .. }

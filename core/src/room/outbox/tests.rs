@@ -191,7 +191,7 @@ impl World {
 pub(super) fn events(post: &Post) -> Vec<String> {
     let body: Value = serde_json::from_str(&post.body).unwrap();
     assert!(body["time_ms"].is_u64());
-    let text = |value: &Value| value.as_str().map(str::to_owned).unwrap_or_else(|| value.to_string());
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let fields = ["user_id", "data", "count"];
     let short = |event: &Value| {
         let field = fields.iter().find_map(|field| event.get(field)).map(text);
@@ -365,6 +365,38 @@ fn it_backs_off_for_as_long_as_it_takes_and_keeps_the_id() {
     let mut expected = vec!["client_event first".to_owned()];
     expected.extend((0..15).map(|_| "client_event later".to_owned()));
     assert_eq!(world.take_all(A), expected);
+}
+
+#[test]
+fn five_minutes_away_with_a_crash_in_between() {
+    for batch in [true, false] {
+        let mut world = World::new("lobby", &one(batch));
+        let (mut said, mut tries) = (Vec::new(), 0);
+        world.join("1", None);
+        let end = world.now + 300_000;
+        while world.now < end {
+            if !world.posts.is_empty() {
+                tries += 1;
+                world.answer(A, false);
+            }
+            if world.now % 10_000 < 1_000 {
+                let body = said.len().to_string();
+                world.say(&[&body]);
+                said.push(format!("client_event {body}"));
+            }
+            if world.now == end - 150_000 {
+                world.crash();
+                world.join("2", None);
+            }
+            world.wait(1_000);
+        }
+        assert!((8..=25).contains(&tries), "{tries}");
+        while world.posts.is_empty() {
+            world.wait(1_000);
+        }
+        said.insert(0, "channel_occupied".to_owned());
+        assert_eq!(world.take_all(A), said);
+    }
 }
 
 #[test]
