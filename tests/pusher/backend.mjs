@@ -48,10 +48,10 @@ async function bodyOf(request) {
 }
 
 /**
- * Starts it on a free port. `url`; `asked` has what clients wanted to be authorised for, `hooks` the webhooks that came, as the SDK takes them. Who a client is
+ * Starts it, on a free port unless one is named. `url`; `asked` has what clients wanted to be authorised for, `hooks` the webhooks that came, as the SDK takes them. Who a client is
  * it says itself, in `user`; a channel with `forbidden` in its name nobody may have. `answer` may replace the authorisation of a channel.
  */
-export async function startBackend(server) {
+export async function startBackend(server, port = 0) {
   const backend = { asked: [], hooks: [], hookStatus: 200, sdk: sdkFor(server), watchlists: {} };
   const routes = {
     "/pusher/auth"(form) {
@@ -84,7 +84,7 @@ export async function startBackend(server) {
     const [status, text] = route(new URLSearchParams(body));
     response.writeHead(status, { "content-type": "application/json", ...headers }).end(text);
   });
-  await new Promise((done, failed) => http.once("error", failed).listen(0, "127.0.0.1", done));
+  await new Promise((done, failed) => http.once("error", failed).listen(port, "127.0.0.1", done));
   backend.url = url(http.address().port);
   backend.close = () => {
     http.closeAllConnections();

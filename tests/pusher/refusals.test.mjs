@@ -14,6 +14,7 @@ const apps = [
     id: appId,
     key,
     secrets: [secret],
+    watchlist: true,
     channels: [
       // Pusher's own bound for an event's data; ours is higher unless a rule says otherwise.
       { prefix: "", publish: true, message_bytes: 10_240 },
