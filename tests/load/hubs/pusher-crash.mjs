@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { sleep } from "../../workerd.mjs";
 import { startPushers } from "../crowd.mjs";
 import { key, secret, startDormouse } from "../load.mjs";
-import { monotonicMs } from "../processes.mjs";
+import { monotonicMs, processorSeconds } from "../processes.mjs";
 import { isRight, read, startPublisher } from "./parts.mjs";
 
 const perPart = 50;
@@ -14,12 +14,12 @@ const counting = fileURLToPath(new URL("../counted.js", import.meta.url));
 const backOffMs = 1000;
 const attemptMs = 15_000;
 
-/** What clients subscribe to: one channel of all, one of each alone, and one of fifty in which they see each other. */
+/** What clients subscribe to: one channel of all, and two of fifty, in one of which they see each other. */
 function crowdOf(sockets) {
   const parts = Array.from({ length: sockets / perPart }, (_, nth) => `presence-${nth}`);
   const wants = Array.from({ length: sockets }, (_, nth) => [
     common,
-    `private-${nth}`,
+    `private-${nth % parts.length}`,
     parts[nth % parts.length],
   ]);
   const users = Array.from({ length: sockets }, (_, nth) => `user-${nth}`);
@@ -43,10 +43,11 @@ async function storm({ server, crowd, parts, publisher }) {
     const told = await crowd.know("crash", perPart);
     await isRight(server, parts, perPart);
     const right = monotonicMs() - killed;
+    const processor = processorSeconds(server.pid);
     publisher.isOver = true;
     await live;
     const after = backAt.map((at) => at - killed).sort((a, b) => a - b);
-    return { up, after, right, told, counted, ...back };
+    return { up, after, right, processor, told, counted, ...back };
   } finally {
     publisher.isOver = true;
     await live.catch(() => {});
@@ -86,11 +87,11 @@ export async function pusherStorm({ home, sockets }) {
 const seconds = (ms) => (ms / 1000).toFixed(1);
 
 /** A run in a few lines. */
-export function describe({ up, after, right, told, tries, late, refusals, counted }) {
+export function describe({ up, after, right, processor, told, tries, late, refusals, counted }) {
   const at = (share) => seconds(after[Math.ceil(after.length * share) - 1]);
   return [
     `up after ${seconds(up)} s; half of ${after.length} back after ${at(0.5)} s, 99 % after ${at(0.99)} s, all after ${at(1)} s`,
-    `${tries} connections, ${late} of them given up, answered with ${JSON.stringify(refusals)}`,
+    `${tries} connections, ${late} of them given up, refused with ${JSON.stringify(refusals)}; ${processor.toFixed(1)} s of processor`,
     `members and directory right after ${seconds(right)} s, told by ${told.lists} lists and ${told.changes} changes; requests: ${JSON.stringify(counted)}`,
   ];
 }
