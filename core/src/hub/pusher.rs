@@ -129,33 +129,36 @@ impl Hub {
     }
 
     /// A user is online from now on, and is told who of its watchlist is. Two requests where nobody of this Hub is that user or watches it yet, else one; and as for a
-    /// presence channel its rows.
+    /// presence channel its rows. A watchlist that is too long is refused as a whole, and the user is online all the same.
     fn watch(&mut self, slot: Slot, user: String, watchlist: &[String], out: &mut Vec<Output>) -> Result<(), Refusal> {
         self.calls.check()?;
-        let others = watchlist.iter().take(limits::WATCHLIST_MAX).filter(|other| **other != user);
+        let others = watched(&user, watchlist);
+        let hidden = |channel: ChannelName, user: Option<String>| Subscription::hidden(channel, user);
         // Who has an id that is no channel's name is never online.
-        let others: BTreeSet<ChannelName> = others.filter_map(|id| ChannelName::of_online(id).ok()).collect();
-        let too_long = watchlist.len() > limits::WATCHLIST_MAX;
-        let others = if too_long { BTreeSet::new() } else { others };
-        let own = ChannelName::of_online(&user).ok().map(|channel| Subscription::hidden(channel, Some(user)));
-        let hidden: Vec<Subscription> =
-            own.into_iter().chain(others.into_iter().map(|channel| Subscription::hidden(channel, None))).collect();
-        let Some(session) = self.session(slot) else { return Ok(()) };
-        let mut changed = session.clone();
-        changed.subscriptions.extend(hidden.iter().cloned());
-        changed.check_size()?;
-        if let Some(session) = self.session_mut(slot) {
-            *session = changed;
+        let own = ChannelName::of_online(&user).ok().map(|channel| hidden(channel, Some(user)));
+        let added = others.and_then(|others| {
+            let others = others.into_iter().map(|channel| hidden(channel, None));
+            self.add_hidden(slot, own.iter().cloned().chain(others).collect(), out)
+        });
+        if added.is_err() {
+            self.add_hidden(slot, own.into_iter().collect(), out)?;
         }
-        for subscription in &hidden {
-            self.join(slot, &subscription.channel, out);
+        added
+    }
+
+    fn add_hidden(&mut self, slot: Slot, hidden: Vec<Subscription>, out: &mut Vec<Output>) -> Result<(), Refusal> {
+        let Some(session) = self.session_mut(slot) else { return Ok(()) };
+        let known = session.subscriptions.len();
+        let channels: Vec<ChannelName> = hidden.iter().map(|subscription| subscription.channel.clone()).collect();
+        session.subscriptions.extend(hidden);
+        if let Err(refusal) = session.check_size() {
+            session.subscriptions.truncate(known);
+            return Err(refusal);
+        }
+        for channel in channels {
+            self.join(slot, &channel, out);
         }
         self.remember(slot, out);
-        if too_long {
-            let message =
-                format!("The watchlist has more than {} users: none of them is watched", limits::WATCHLIST_MAX);
-            return Err(Refusal::numbered(Code::TooLarge, words::WATCHLIST_TOO_LONG, message));
-        }
         Ok(())
     }
 
@@ -207,6 +210,16 @@ impl Hub {
             self.advance(slot, channel, out);
         }
     }
+}
+
+/// The hidden channels of a watchlist, without the user's own.
+fn watched(user: &str, watchlist: &[String]) -> Result<BTreeSet<ChannelName>, Refusal> {
+    if watchlist.len() > limits::WATCHLIST_MAX {
+        let message = format!("The watchlist has more than {} users: nobody is watched", limits::WATCHLIST_MAX);
+        return Err(Refusal::numbered(Code::TooLarge, words::WATCHLIST_TOO_LONG, message));
+    }
+    let others = watchlist.iter().filter(|other| *other != user);
+    Ok(others.filter_map(|id| ChannelName::of_online(id).ok()).collect())
 }
 
 /// How a connection may have a channel.

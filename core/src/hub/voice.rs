@@ -67,7 +67,8 @@ impl Hub {
         gap: Gap,
         out: &mut Vec<Output>,
     ) {
-        if let Some(frame) = frame::say(channel, format, &Say::Gap(gap)) {
+        let gap_frame = frame::say(channel, format, &Say::Gap(gap)).filter(|_| channel.online().is_none());
+        if let Some(frame) = gap_frame {
             self.send_all(slots, format, channel, &[(gap.position, frame)], out);
         }
     }

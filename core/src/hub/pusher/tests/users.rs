@@ -178,6 +178,8 @@ fn a_user_is_told_who_of_the_watchlist_is_online() {
     world.wakes();
     world.delivers("#online-9", 0, Vec::new(), Some(changed(101, 0, None, Some("9"))));
     assert_eq!((watched(&mut world, one), watched(&mut world, other)), (is("offline", "9"), is("offline", "9")));
+    world.misses("#online-9", 0, 1);
+    world.silent();
     // Nothing of a hidden channel is a channel to its client.
     world.subscribes(one, "a", None);
     world.followed("a", Ok(at(1)));
@@ -210,6 +212,13 @@ fn a_watchlist_has_a_hundred_users() {
     world.signs_in(other, &json!({ "id": "8", "watchlist": many[..100] }).to_string());
     assert!(success(&world.reads(other)).contains("u99"));
     assert_eq!(world.session(other).subscriptions.len(), 101);
+    // Nor does one that does not fit.
+    let third = world.connect();
+    let long: Vec<String> = (0..100).map(|nth| format!("{nth}-{}", "x".repeat(120))).collect();
+    world.signs_in(third, &json!({ "id": "9", "watchlist": long }).to_string());
+    assert!(success(&world.reads(third)).contains("99-x"));
+    assert!(world.error(third).1.contains("does not fit"));
+    assert_eq!(world.session(third).member(&super::name("#online-9")), Some("9"));
     // Whoever cannot be reached is not watched, and nobody is closed for it.
     world.followed("#online-u3", Err(crate::refusal::Refusal::new(crate::refusal::Code::Overloaded, "no")));
     assert_eq!(world.session(other).subscriptions.len(), 100);
