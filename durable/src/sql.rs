@@ -70,6 +70,7 @@ pub(crate) struct SqlStore {
 
 /// Which tables are there.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each table")]
 struct Tables {
     log: bool,
     followers: bool,

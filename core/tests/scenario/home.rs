@@ -188,8 +188,8 @@ impl Objects {
             Output::AnnounceIn(_) => self.queue.push_back(Event::Room(name.to_owned(), Input::Announce)),
             Output::Pump => self.queue.push_back(Event::Pump(name.to_owned())),
             Output::Relay { hubs, .. } => panic!("{} followers are not a large channel", hubs.len()),
-            // Nobody is slow here.
-            Output::CloseSlow { .. } => {}
+            // Nobody is slow here, and nobody has webhooks.
+            Output::CloseSlow { .. } | Output::Post(_) => {}
             Output::Close { of, code, .. } => {
                 let Some((told, end)) = home.close(&of, code) else { return };
                 self.delivered.push(told);
@@ -210,8 +210,6 @@ impl Objects {
                 let sockets = home.sessions().count();
                 self.queue.push_back(Event::Room(name.to_owned(), Input::Counted { sockets }));
             }
-            // Nobody has webhooks.
-            Output::Post(_) => {}
             // A Directory that always answers.
             Output::Register(Report { at, state, .. }) => {
                 let answer = Input::Registered { at, state, answer: Some(at) };
