@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// What the name of a user's channel begins with (Pusher's own name for it).
 const USER_PREFIX: &str = "#server-to-user-";
 
+/// What the names of the channels begin with in which users are online who have signed in: nobody can ask for one.
+const ONLINE_PREFIX: &str = "#online-";
+
 /// A channel's name: 1 to 164 characters of `A-Za-z0-9_-=@,.;` (Pusher's rule), or a user's channel, `#server-to-user-` and the user's id in the same
 /// alphabet. Safe inside JSON and in an object's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
@@ -38,6 +41,28 @@ impl ChannelName {
         })
     }
 
+    /// The hidden channel whose one member a user is while a connection has signed in as it. Ids that are no channel names have none.
+    pub fn of_online(id: &str) -> Result<Self, Refusal> {
+        Self::parse(id)?;
+        Self::known(&format!("{ONLINE_PREFIX}{id}"))
+    }
+
+    /// Reads a name that comes from Dormouse itself: what [`ChannelName::parse`] takes, and hidden channels.
+    pub fn known(name: &str) -> Result<Self, Refusal> {
+        let Some(id) = name.strip_prefix(ONLINE_PREFIX) else { return Self::parse(name) };
+        Self::parse(id)?;
+        if name.len() > limits::CHANNEL_NAME_MAX {
+            return Err(Refusal::new(Code::InvalidChannel, "this user's id is too long for a channel"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The user whose being online a hidden channel is. No message is ever in one, no list has it, and nobody outside hears of it.
+    #[must_use]
+    pub fn online(&self) -> Option<&str> {
+        self.0.strip_prefix(ONLINE_PREFIX)
+    }
+
     /// Whether a channel's name can begin so: nothing, a name, or the beginning of a user's.
     #[must_use]
     pub fn can_begin(with: &str) -> bool {
@@ -56,10 +81,10 @@ impl ChannelName {
         &self.0
     }
 
-    /// Whether its connections are members whom the others see: `presence-…`.
+    /// Whether it has members: `presence-…`, whose connections see each other, and hidden channels.
     #[must_use]
     pub fn has_members(&self) -> bool {
-        self.0.starts_with("presence-")
+        self.0.starts_with("presence-") || self.online().is_some()
     }
 
     /// Whether whoever comes is told the last message: `cache-…`, behind any of the other prefixes.
@@ -86,7 +111,7 @@ impl TryFrom<String> for ChannelName {
     type Error = Refusal;
 
     fn try_from(name: String) -> Result<Self, Refusal> {
-        Self::parse(&name)
+        Self::known(&name)
     }
 }
 
@@ -115,6 +140,21 @@ mod tests {
         }
         for with in [" ", "a b", "a:", "#x", "a#", "ä", "%", &"x".repeat(165)] {
             assert!(!ChannelName::can_begin(with), "{with}");
+        }
+    }
+
+    #[test]
+    fn nobody_outside_can_name_a_hidden_channel() {
+        let hidden = ChannelName::of_online("7").unwrap();
+        assert_eq!((hidden.as_str(), hidden.online(), hidden.user()), ("#online-7", Some("7"), None));
+        assert!(ChannelName::parse("#online-7").is_err() && ChannelName::known("#online-7").is_ok());
+        assert!(hidden.has_members() && !hidden.needs_token() && !hidden.is_cache());
+        assert_eq!(ChannelName::known("lobby").unwrap().online(), None);
+        for id in ["", "a b", "#online-7", "#server-to-user-", &"x".repeat(157)] {
+            assert!(ChannelName::of_online(id).is_err(), "{id}");
+        }
+        for name in ["#online-", "#online-a b", "#online", "#x"] {
+            assert!(ChannelName::known(name).is_err(), "{name}");
         }
     }
 
