@@ -43,7 +43,6 @@ const missing = [
   "/channels/lobby/message",
   "/channels//messages/x",
   "/messages",
-  "/app/open-key",
   "/.env",
   "/.git/config",
   "/wrangler.toml",
