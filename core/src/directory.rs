@@ -187,6 +187,8 @@ pub struct Directory {
     app: String,
     /// What was struck out, and by which number: a cache against reports that were overtaken.
     struck: BTreeMap<Holder, u64>,
+    /// What was repeated and is in no row, by which number: as well.
+    repeated: BTreeMap<Holder, u64>,
     orders: Orders,
 }
 
@@ -194,7 +196,7 @@ impl Directory {
     /// A Directory that has just been woken, or made.
     #[must_use]
     pub fn wake(app: String) -> Self {
-        Self { app, struck: BTreeMap::new(), orders: Orders::default() }
+        Self { app, struck: BTreeMap::new(), repeated: BTreeMap::new(), orders: Orders::default() }
     }
 
     /// Learns when the object's alarm will ring.
@@ -206,7 +208,7 @@ impl Directory {
     pub fn handle<S: DirectoryStore>(&mut self, input: Input, now: u64, store: &mut S, out: &mut Vec<Output>) {
         let struck = self.orders.handle(input, now, store, out);
         for (holder, at) in struck {
-            self.remember(holder, at);
+            remember(&mut self.struck, holder, at);
         }
     }
 
@@ -222,7 +224,8 @@ impl Directory {
 
     fn take<S: DirectoryStore>(&mut self, report: &Report, store: &mut S) -> Result<Reported, StoreError> {
         let known = store.row(&report.of)?;
-        let at = known.map(|row| row.at).max(self.struck.get(&report.of).copied()).unwrap_or_default();
+        let remembered = self.struck.get(&report.of).max(self.repeated.get(&report.of)).copied();
+        let at = known.map(|row| row.at).max(remembered).unwrap_or_default();
         if at >= report.at {
             return Ok(Reported { at });
         }
@@ -230,12 +233,16 @@ impl Directory {
         match known {
             Some(_) if report.state == Occupancy::Vacant => store.remove(&report.of)?,
             None if report.state == Occupancy::Vacant => {}
-            // What has changed in between is told as a change, so the number of this one is of no interest.
-            Some(row) if report.again && row.sockets == sockets => return Ok(Reported { at }),
+            // Not worth a row; but what was said before it, and then lost with the memory of who said it, may still be on its way.
+            Some(row) if report.again && row.sockets == sockets => {
+                remember(&mut self.repeated, report.of.clone(), report.at);
+                return Ok(Reported { at });
+            }
             Some(_) | None => store.put(&report.of, Row { at: report.at, sockets })?,
         }
+        self.repeated.remove(&report.of);
         if report.state == Occupancy::Vacant {
-            self.remember(report.of.clone(), report.at);
+            remember(&mut self.struck, report.of.clone(), report.at);
         } else {
             self.struck.remove(&report.of);
         }
@@ -258,18 +265,18 @@ impl Directory {
             let holder = Holder::Channel(channel);
             if store.row(&holder).map_err(refusal_of)?.is_some_and(|row| row.at == at) {
                 store.remove(&holder).map_err(refusal_of)?;
-                self.remember(holder, at);
+                remember(&mut self.struck, holder, at);
             }
         }
         Ok(())
     }
+}
 
-    fn remember(&mut self, holder: Holder, at: u64) {
-        if self.struck.len() >= limits::STRUCK_MAX {
-            self.struck.clear();
-        }
-        self.struck.insert(holder, at);
+fn remember(numbers: &mut BTreeMap<Holder, u64>, holder: Holder, at: u64) {
+    if numbers.len() >= limits::STRUCK_MAX {
+        numbers.clear();
     }
+    numbers.insert(holder, at);
 }
 
 /// What an object or the Worker is told when the store fails.

@@ -141,6 +141,9 @@ impl Hub {
         for channel in unfinished {
             self.advance_all(&channel, out);
         }
+        if lost.is_some() {
+            self.occupied_still(out);
+        }
         self.members_restored(lost);
         self.report_all(out);
         self.calls.start(out);

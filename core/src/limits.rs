@@ -277,8 +277,8 @@ pub const CHANNELS_ASKED_MAX: usize = 500;
 /// Requests to Hubs for one answer about channels, each about up to 100 of them: the runtime allows a request 10,000 of its own, and Rooms are asked as well. More than can follow
 /// one channel. Past it: 503 `overloaded`, and after a publish the numbers are left out.
 pub const HUBS_ASKED_MAX: usize = 9_000;
-/// Objects that the Directory remembers to have struck out, so that a report that was overtaken does not bring one back. Past it that is forgotten, and the next listing
-/// strikes it out again.
+/// Objects that the Directory remembers to have struck out, so that a report that was overtaken does not bring one back; and as many that have repeated what it knew, so that none
+/// takes one away. Past it that is forgotten: the next listing strikes it out again, and what was taken away is there again when it is repeated next.
 pub const STRUCK_MAX: usize = 1_000;
 /// Hubs and Rooms that the Directory calls at the same time to close a user's connections. The others wait their turn.
 pub const ORDER_CALLS_AT_ONCE: usize = 32;

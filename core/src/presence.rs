@@ -5,6 +5,7 @@
 //! revision from the moment at which the last connection ended, but one that lies ahead by the grace: until then it can be taken back, and nobody was told.
 
 use crate::limits;
+use crate::position::Epoch;
 use crate::refusal::{Code, Refusal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
@@ -91,6 +92,9 @@ pub struct Left {
 /// is done before what `joined` says.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Changes {
+    /// The channel's epoch, of which the revisions are: those of another say nothing to who has some of this one. `None`: the Room does not say it yet, and it is taken to be the right one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
     /// The revision after which these are all the changes; who is before it lacks some. `None`: what has changed cannot be said any more, `list` and `count` stand
     /// for all that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

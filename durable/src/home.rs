@@ -9,7 +9,7 @@ use crate::alarm::Alarm;
 use crate::common::{answer_pings, random_id, refuse, turn};
 use crate::env::apps;
 use crate::laggards::Laggards;
-use crate::script::{answered, heard, synced};
+use crate::script::{answered, heard, is_rebuilt, synced};
 use crate::sockets;
 use crate::sql::{SqlStore, store_error};
 use dormouse_core::call::{CONNECT_HEADER, Connect, Published, decode_publish, parse_room_name};
@@ -42,6 +42,8 @@ pub(crate) struct Home {
     app: String,
     channel: ChannelName,
     rules: RefCell<Rules>,
+    /// Whether it stands for an object that a trap has ended, and its rules have not been told.
+    rebuilt: Cell<bool>,
     store: RefCell<SqlStore>,
     /// Sockets whose end has not been told yet; counted when first asked for.
     open: Cell<Option<usize>>,
@@ -78,6 +80,7 @@ impl Home {
         let rule = known.map(|app| app.rule(&channel));
         let hooks = known.map(|app| Hooks::of(app, &channel)).unwrap_or_default();
         let (storage, alarm) = (state.storage().ok()?, state.storage().ok()?);
+        let rebuilt = Cell::new(is_rebuilt(&state));
         let asked: DurableObjectState = JsValue::from(&state).unchecked_into();
         Some(Rc::new_cyclic(|home: &Weak<Self>| Self {
             told: {
@@ -101,6 +104,7 @@ impl Home {
             questions: Questions::new(home),
             env: env.clone(),
             app: app.to_owned(),
+            rebuilt,
             rules: RefCell::new(Rules::wake(channel.clone(), rule.unwrap_or_default(), None).with_hooks(hooks)),
             channel,
             store: RefCell::new(SqlStore::new(storage, asked)),
@@ -130,6 +134,9 @@ impl Home {
             let (Ok(mut rules), Ok(mut store)) = (self.rules.try_borrow_mut(), self.store.try_borrow_mut()) else {
                 return None;
             };
+            if self.rebuilt.take() {
+                rules.rebuilt(&mut *store, &mut outputs);
+            }
             ask(&mut rules, &mut store, &mut outputs)
         };
         for output in outputs {

@@ -81,6 +81,21 @@ fn a_report_that_was_overtaken_is_ignored() {
 }
 
 #[test]
+fn what_was_said_before_it_was_repeated_takes_nothing_away() {
+    let (mut directory, mut store) = directory();
+    for of in [room("a"), hub(0)] {
+        directory.report(&report(&of, Held, 10), &mut store).unwrap();
+        // It went, and came back; before it had said so a trap ended it, and it repeated what there is.
+        directory.report(&Report { again: true, ..report(&of, Held, 30) }, &mut store).unwrap();
+        assert_eq!(store.rows.get(&of), Some(&Row { at: 10, sockets: true }));
+        assert_eq!(directory.report(&report(&of, Vacant, 20), &mut store).unwrap(), Reported { at: 30 });
+        assert!(store.rows.contains_key(&of));
+        directory.report(&report(&of, Vacant, 31), &mut store).unwrap();
+        assert!(!store.rows.contains_key(&of));
+    }
+}
+
+#[test]
 fn what_is_struck_out_is_what_was_listed_and_nothing_later() {
     let (mut directory, mut store) = directory();
     for (channel, at) in [("a", 1), ("b", 2), ("c", 3)] {
@@ -100,7 +115,11 @@ fn what_is_remembered_of_those_that_went_is_bounded() {
     let (mut directory, mut store) = directory();
     for nth in 0..3 * limits::STRUCK_MAX {
         directory.report(&report(&room(&format!("c{nth}")), Vacant, 1), &mut store).unwrap();
-        assert!(directory.struck.len() <= limits::STRUCK_MAX);
+        for at in [2, 3] {
+            let again = Report { again: true, ..report(&room(&format!("d{nth}")), Held, at) };
+            directory.report(&again, &mut store).unwrap();
+        }
+        assert!(directory.struck.len() <= limits::STRUCK_MAX && directory.repeated.len() <= limits::STRUCK_MAX);
     }
 }
 

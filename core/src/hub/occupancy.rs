@@ -16,6 +16,13 @@ impl Hub {
         Self::tell_directory(tell, out);
     }
 
+    /// It stands for one whose calls were under way, and that one's report may have been among them: the next alarm may be a day ahead. One request; no row where the Directory knows.
+    pub(super) fn occupied_still(&mut self, out: &mut Vec<Output>) {
+        if self.state() == Occupancy::Held {
+            self.look_around(&mut Vec::new(), out);
+        }
+    }
+
     /// When the last one has gone, the alarm looks again a little later: one row.
     pub(super) fn look_if_deserted(&mut self, out: &mut Vec<Output>) {
         if self.state() == Occupancy::Vacant

@@ -214,12 +214,16 @@ impl Hub {
         match known.have {
             // What was delivered meanwhile is newer than this answer.
             Some(have) if have.epoch == position.epoch && have.seq >= position.seq => {}
-            None => known.have = Some(position),
+            None => {
+                known.have = Some(position);
+                self.forget_told(channel, out);
+            }
             // The Room begins to deliver after its position: what is before it has to be asked for.
             Some(have) => {
                 known.have = Some(position);
                 if have.epoch != position.epoch {
                     self.doubt_members(channel);
+                    self.forget_told(channel, out);
                 }
                 self.set_back(channel, have, out);
             }
@@ -285,8 +289,9 @@ impl Hub {
 
     /// The Room is of another epoch: everybody has to be told, by the Room's own words.
     pub(super) fn start_anew(&mut self, channel: &ChannelName, have: Position, out: &mut Vec<Output>) {
-        self.set_back(channel, have, out);
         self.doubt_members(channel);
+        self.forget_told(channel, out);
+        self.set_back(channel, have, out);
         if let Some(known) = self.channels.get_mut(channel) {
             known.have = None;
         }

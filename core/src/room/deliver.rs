@@ -10,6 +10,7 @@ use crate::link::{Delivery, Receipt};
 use crate::log::{Log, Start};
 use crate::message::Message;
 use crate::position::Position;
+use crate::presence::Changes;
 use crate::refusal::Refusal;
 use crate::store::{Store, StoreError};
 use std::rc::Rc;
@@ -118,6 +119,7 @@ impl Room {
             Cursor::Assumed(position) | Cursor::Told(position) => position,
         };
         let changes = self.members_for(shown, turn);
+        let changes = changes.map(|changes| Changes { epoch: Some(head.epoch), ..changes });
         let shown = changes.as_ref().map(|changes| (changes.after, changes.revision));
         let last = self.followers.as_ref().and_then(|followers| followers.encoded.as_ref());
         if let Some(last) = last.filter(|last| last.cursor == cursor && last.head == head && last.shown == shown)

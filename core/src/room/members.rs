@@ -54,13 +54,14 @@ impl Room {
             reported => reported,
         };
         let news = self.take(report, turn, store, out).map_err(|error| self.unwritten(error, turn, out))?;
+        let epoch = Some(self.log(turn, store).map_err(refusal_of)?.epoch());
         let answer = match &mut self.members {
             Some(known) => {
                 let mut answer = known.roster.since(report.have, turn.now, limits::MEMBERS_PER_DELIVERY, true);
                 if report.list && answer.list.is_none() {
                     answer.list = Some(known.roster.list());
                 }
-                answer
+                Changes { epoch, ..answer }
             }
             None => Changes::default(),
         };

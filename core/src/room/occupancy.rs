@@ -50,6 +50,13 @@ impl Room {
         }
     }
 
+    /// It stands for one that a trap has ended, whose report may have been on its way: there may be no alarm by which it would be repeated. One request, and one row in the Directory.
+    pub fn rebuilt<S: Store>(&mut self, store: &mut S, out: &mut Vec<Output>) {
+        if self.rule.directory && self.followers(store).is_ok() {
+            out.push(Output::Count);
+        }
+    }
+
     /// By alarm, which knows everything.
     pub(super) fn look_around(&mut self, state: Occupancy, turn: Turn, due: &mut Vec<u64>, out: &mut Vec<Output>) {
         let followed = self.followers.as_ref().is_some_and(|followers| !followers.by_hub.is_empty());

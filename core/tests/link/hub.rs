@@ -4,7 +4,9 @@ use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_of, room_of};
 use super::world::World;
 use dormouse_core::call::VERSION;
 use dormouse_core::channel::ChannelName;
+use dormouse_core::close::Holder;
 use dormouse_core::config::App;
+use dormouse_core::directory::{HubCount, HubCounts, Report as Occupied};
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub, HubConnect, HubSession, Input, Output, Slot};
 use dormouse_core::link::{Delivery, Follow, Relay, decode_receipts, hub_name};
@@ -148,6 +150,24 @@ impl World {
         self.drive_hub(nth, Input::Frame { slot, frame: Frame::Text(text) }, None)
     }
 
+    /// The Directory wants a user's connections to go.
+    pub(super) fn hub_closes(&mut self, nth: usize, call: &Call) -> Result<(), String> {
+        self.wakes(nth)?;
+        let Body::Close { close, call: number, .. } = &call.body else { return Err("not to close".into()) };
+        let mut out = Vec::new();
+        let closed = self.hubs[nth].hub.close(close, |_| true, &mut out);
+        let answer = Answer::Closed { call: *number, result: Ok(closed) };
+        self.hub_performs(nth, out, None)?;
+        self.replies.extend(call.caller.map(|caller| Reply { caller, answer }));
+        Ok(())
+    }
+
+    /// What a list asks.
+    pub(super) fn hub_counts(&mut self, nth: usize, asked: &HubCount) -> Result<HubCounts, String> {
+        self.wakes(nth)?;
+        Ok(self.hubs[nth].hub.count(asked))
+    }
+
     /// A delivery arrives, for the Hub alone or for others too.
     pub(super) fn hub_hears(&mut self, nth: usize, call: Call) -> Result<(), String> {
         self.wakes(nth)?;
@@ -191,7 +211,10 @@ impl World {
             Answer::Reported { channel, at, result } => Input::Reported { channel, at, result },
             Answer::Unfollowed => return Ok(()),
             Answer::Forwarded { hub, ticket, result } => Input::Forwarded { ticket, hub, result },
-            Answer::Receipt { .. } | Answer::Relayed { .. } => return Err("a receipt for a hub".into()),
+            Answer::Registered { at, state, answer } => Input::Registered { at, state, answer },
+            Answer::Receipt { .. } | Answer::Relayed { .. } | Answer::Struck | Answer::Closed { .. } => {
+                return Err("not for a hub".into());
+            }
         };
         self.drive_hub(nth, input, None)
     }
@@ -253,8 +276,13 @@ impl World {
                         side.rows.remove(&channel);
                     }
                 }
-                // There is no Directory here.
-                Output::CloseSlow { .. } | Output::Register { .. } => {}
+                Output::CloseSlow { .. } => {}
+                Output::Register { state, at, again } => {
+                    let of = Holder::Hub(format!("v1:1:weur:{nth}"));
+                    let report = Occupied { version: VERSION, of, state, at, again };
+                    let caller = Some(Caller { party: Party::Hub(nth), life: side.life });
+                    self.calls.push(Call { caller, body: Body::Register { report } });
+                }
                 Output::Close { .. } => return Err("nobody is to be closed".into()),
                 call => self.hub_calls(nth, call)?,
             }

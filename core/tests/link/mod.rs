@@ -6,7 +6,9 @@
 //! - nothing comes of a channel that was not asked for;
 //! - and when the weather clears, every reader has everything of its channels up to their logs' ends, whichever Hub it is on;
 //! - in a half of the histories channels have members, on Hubs and in the Rooms themselves: nobody comes twice, `count` is right with every frame, and within
-//!   [`presence::BOUND_MS`] after the weather has cleared all know who is there, and nobody else.
+//!   [`presence::BOUND_MS`] after the weather has cleared all know who is there, and nobody else;
+//! - in three of four histories there is a Directory, which falls as well: within [`directory::BOUND_MS`] after that the list of channels is exactly those that have connections, with their
+//!   numbers, and the Directory knows every object with sockets.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,8 +17,10 @@
     reason = "a simulation that is wrong has to stop"
 )]
 
+mod directory;
 mod hub;
 mod network;
+mod people;
 mod presence;
 mod reader;
 mod room;
@@ -51,6 +55,12 @@ pub(crate) struct Tally {
     pub(crate) lists: u64,
     pub(crate) joins: u64,
     pub(crate) leaves: u64,
+    /// Of the Directory.
+    pub(crate) told: u64,
+    pub(crate) directory_falls: u64,
+    pub(crate) listings: u64,
+    pub(crate) struck: u64,
+    pub(crate) orders: u64,
 }
 
 impl Tally {
@@ -80,6 +90,11 @@ impl Tally {
         self.lists += other.lists;
         self.joins += other.joins;
         self.leaves += other.leaves;
+        self.told += other.told;
+        self.directory_falls += other.directory_falls;
+        self.listings += other.listings;
+        self.struck += other.struck;
+        self.orders += other.orders;
     }
 }
 

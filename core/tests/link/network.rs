@@ -2,8 +2,11 @@
 
 use dormouse_core::call::{Begin, Outcome};
 use dormouse_core::channel::ChannelName;
+use dormouse_core::close::{Close, Closed, Holder};
+use dormouse_core::directory::{Report as Occupied, Strike};
 use dormouse_core::link::{Delivery, Follow, Receipt, Receipts};
 use dormouse_core::message::NewMessage;
+use dormouse_core::occupancy::Occupancy;
 use dormouse_core::position::Position;
 use dormouse_core::presence::{Changes, Report};
 use dormouse_core::refusal::{Code, Refusal};
@@ -27,6 +30,7 @@ pub(super) struct Caller {
 pub(super) enum Party {
     Room(usize),
     Hub(usize),
+    Directory,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +75,19 @@ pub(super) enum Body {
         ticket: u64,
         text: String,
     },
+    /// To the Directory.
+    Register {
+        report: Occupied,
+    },
+    Strike {
+        strike: Strike,
+    },
+    /// From the Directory.
+    Close {
+        holder: Holder,
+        close: Close,
+        call: u64,
+    },
 }
 
 /// An answer on its way back.
@@ -89,6 +106,9 @@ pub(super) enum Answer {
     Receipt { hub: String, ticket: u64, result: Result<Receipt, Refusal> },
     Relayed { hubs: Vec<String>, ticket: u64, result: Result<Receipts, Refusal> },
     Forwarded { hub: String, ticket: u64, result: Result<String, Refusal> },
+    Registered { at: u64, state: Occupancy, answer: Option<u64> },
+    Struck,
+    Closed { call: u64, result: Result<Closed, Refusal> },
 }
 
 fn lost() -> Refusal {
@@ -107,6 +127,9 @@ impl Answer {
             Self::Receipt { hub, ticket, .. } => Self::Receipt { hub, ticket, result: Err(lost()) },
             Self::Relayed { hubs, ticket, .. } => Self::Relayed { hubs, ticket, result: Err(lost()) },
             Self::Forwarded { hub, ticket, .. } => Self::Forwarded { hub, ticket, result: Err(lost()) },
+            Self::Registered { at, state, .. } => Self::Registered { at, state, answer: None },
+            Self::Struck => Self::Struck,
+            Self::Closed { call, .. } => Self::Closed { call, result: Err(lost()) },
         }
     }
 }
@@ -134,6 +157,9 @@ impl Body {
             Self::Forward { name, ticket, .. } => {
                 Answer::Forwarded { hub: name.clone(), ticket: *ticket, result: Err(lost()) }
             }
+            Self::Register { report } => Answer::Registered { at: report.at, state: report.state, answer: None },
+            Self::Strike { .. } => Answer::Struck,
+            Self::Close { call, .. } => Answer::Closed { call: *call, result: Err(lost()) },
         }
     }
 }

@@ -156,7 +156,7 @@ impl World {
         let connect = Connect {
             version: VERSION,
             format: Format::Json,
-            user: Some(format!("u{}", self.rng.usize(0..USERS))),
+            user: self.has_members.then(|| format!("u{}", self.rng.usize(0..USERS))),
             expires_at: None,
             may_publish: false,
             from: None,
@@ -164,6 +164,11 @@ impl World {
         };
         let (connection, sockets) = (format!("g{}", self.connections), side.guests.len());
         self.drive_room(nth, Input::Connect { connect, connection, sockets })
+    }
+
+    pub(super) fn guests_leave(&mut self, nth: usize) -> Result<(), String> {
+        let names: Vec<String> = self.rooms[nth].guests.keys().cloned().collect();
+        names.iter().try_for_each(|name| self.guest_leaves(nth, name))
     }
 
     pub(super) fn guest_leaves(&mut self, nth: usize, name: &str) -> Result<(), String> {
@@ -182,6 +187,13 @@ impl World {
         Ok(())
     }
 
+    /// Who is in a channel.
+    pub(super) fn users_of(&self, nth: usize) -> BTreeSet<String> {
+        let readers = (0..self.readers.len()).filter(|reader| self.readers[*reader].has(nth)).map(Self::user);
+        let guests = self.rooms[nth].guests.values().filter_map(|guest| guest.session.user.clone());
+        readers.chain(guests).collect()
+    }
+
     /// Whether the Rooms and all clients know who is there, and nobody else.
     pub(super) fn everybody_knows(&mut self) -> Result<(), String> {
         for nth in 0..self.rooms.len() {
@@ -190,9 +202,8 @@ impl World {
             }
             let subscribed = |reader: usize| self.readers[reader].has(nth);
             let readers: Vec<usize> = (0..self.readers.len()).filter(|reader| subscribed(*reader)).collect();
-            let mut truth: BTreeSet<String> = readers.iter().map(|reader| Self::user(*reader)).collect();
+            let truth = self.users_of(nth);
             let side = &mut self.rooms[nth];
-            truth.extend(side.guests.values().filter_map(|guest| guest.session.user.clone()));
             let wrong = |who: String, error: String| format!("channel {nth}: {truth:?} are there, {who} {error}");
             let page = side.page(self.now)?;
             let wrong = |who, error| wrong(who, format!("{error}; the page says {page:?}"));

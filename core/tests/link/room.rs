@@ -6,11 +6,13 @@ use super::world::World;
 use dormouse_core::call::VERSION;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{History, Rule};
+use dormouse_core::directory::{Count, Counting};
 use dormouse_core::link::{Delivery, Missed, decode, encode_relay};
 use dormouse_core::message::Payload;
 use dormouse_core::presence::Report;
 use dormouse_core::refusal::Refusal;
 use dormouse_core::room::{Input, Output, Room, Tree};
+use dormouse_core::session::Session;
 use dormouse_core::store::MemoryStore;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -49,8 +51,8 @@ enum Asker {
 }
 
 impl RoomSide {
-    pub(super) fn new(name: ChannelName, history: History, tree: Tree) -> Self {
-        let rule = Rule { publish: true, client_rate: 1000, history, ..Rule::default() };
+    pub(super) fn new(name: ChannelName, history: History, tree: Tree, directory: bool) -> Self {
+        let rule = Rule { publish: true, client_rate: 1000, history, directory, ..Rule::default() };
         Self {
             room: Room::wake(name.clone(), rule.clone(), None).with_tree(tree),
             name,
@@ -130,7 +132,7 @@ impl World {
     }
 
     /// Memory goes, and with it timers and who waited; sockets stay, and what was written or said goes its way.
-    pub(super) fn room_traps(&mut self, nth: usize) {
+    pub(super) fn room_traps(&mut self, nth: usize) -> Result<(), String> {
         self.tally.traps += 1;
         self.asks_in_vain |= self.is_asking(nth);
         let side = &mut self.rooms[nth];
@@ -147,6 +149,10 @@ impl World {
             }
         }
         side.wake();
+        side.look_around();
+        let mut out = Vec::new();
+        side.room.rebuilt(&mut side.store, &mut out);
+        self.room_performs(nth, out)
     }
 
     pub(super) fn room_sleeps(&mut self, nth: usize) {
@@ -222,9 +228,12 @@ impl World {
                 let result = result.map(|changes| decode(&serde_json::to_string(&changes).unwrap()).unwrap());
                 Answer::Reported { channel, at: report.at, result }
             }
-            Body::Deliver { .. } | Body::Relay { .. } | Body::Forward { .. } => {
-                return Err("a delivery to a room".into());
+            Body::Close { close, call, .. } => {
+                let open: Vec<Session> = side.guests.values().map(|guest| guest.session.clone()).collect();
+                let result = side.room.close(close, &open, open.len(), &mut side.store, &mut out);
+                Answer::Closed { call: *call, result }
             }
+            _ => return Err("not for a room".into()),
         };
         if super::shows() {
             println!("    room {nth} answers {answer:?}");
@@ -234,6 +243,21 @@ impl World {
             Some(caller) => self.room_gates(nth, Said::Reply(Reply { caller, answer })),
             None => Ok(()),
         }
+    }
+
+    /// What a list asks.
+    pub(super) fn room_counts(&mut self, nth: usize) -> Result<Count, String> {
+        let turn = self.turn();
+        let side = &mut self.rooms[nth];
+        side.look_around();
+        let count = side
+            .room
+            .count(Counting::default(), side.guests.len(), turn, &mut side.store)
+            .map_err(|refusal| refusal.to_string());
+        if super::shows() {
+            println!("{} room {nth} counts {count:?}", self.now);
+        }
+        count
     }
 
     pub(super) fn drive_room(&mut self, nth: usize, input: Input) -> Result<(), String> {
@@ -275,6 +299,10 @@ impl World {
                 Output::Told { of, revision } => {
                     self.rooms[nth].guests.get_mut(&of).ok_or("nobody to remember")?.session.told = Some(revision);
                 }
+                Output::Count => {
+                    let sockets = self.rooms[nth].guests.len();
+                    self.drive_room(nth, Input::Counted { sockets })?;
+                }
                 // To a socket of its own, about messages.
                 Output::Send { .. } | Output::CloseSlow { .. } | Output::Pump => {}
                 output => {
@@ -310,6 +338,10 @@ impl World {
                 let (hub, text) = (hub_of(first)?, encode_relay(others, &delivery));
                 let caller = Some(Caller { party: Party::Room(nth), life });
                 self.calls.push(Call { caller, body: Body::Relay { hub, hubs, ticket, text } });
+            }
+            Said::Output(life, Output::Register(report)) => {
+                let caller = Some(Caller { party: Party::Room(nth), life });
+                self.calls.push(Call { caller, body: Body::Register { report } });
             }
             Said::Output(_, Output::Answer { ticket, outcomes }) => match self.rooms[nth].tickets.remove(&ticket) {
                 Some(Asker::Origin(body)) => {

@@ -1,15 +1,18 @@
 //! The simulation itself: what happens next, and when it is over.
 
 use super::Tally;
+use super::directory::{BOUND_MS as LISTED_MS, DirectorySide};
 use super::hub::HubSide;
-use super::network::{Answer, Body, Call, Caller, Party, Reply, channel};
+use super::network::{Answer, Body, Call, Caller, Party, Reply, channel, hub_of, room_of};
 use super::presence::BOUND_MS;
 use super::reader::{Reader, State};
 use super::room::RoomSide;
 use crate::ledger::Ledger;
 use dormouse_core::call::{Begin, VERSION};
 use dormouse_core::channel::ChannelName;
+use dormouse_core::close::Holder;
 use dormouse_core::config::{App, Config, History};
+use dormouse_core::directory;
 use dormouse_core::limits;
 use dormouse_core::link::Missed;
 use dormouse_core::message::{Message, NewMessage, Payload};
@@ -18,9 +21,9 @@ use dormouse_core::room::{Input, Tree, Turn};
 use dormouse_core::token::Grants;
 use fastrand::Rng;
 
-const READERS: usize = 5;
-const HUBS: usize = 3;
-const ROOMS: usize = 2;
+pub(super) const READERS: usize = 5;
+pub(super) const HUBS: usize = 3;
+pub(super) const ROOMS: usize = 2;
 const STEPS: u64 = 400;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
@@ -42,14 +45,19 @@ pub(super) struct World {
     pub(super) connections: u64,
     pub(super) tally: Tally,
     /// Whether things go wrong, and whether anything is published.
-    stormy: bool,
+    pub(super) stormy: bool,
     publishing: bool,
     /// Which channels each reader wants in the end.
-    wants: Vec<[bool; ROOMS]>,
+    pub(super) wants: Vec<[bool; ROOMS]>,
     /// Milliseconds that a step takes at most.
     pace: u64,
     /// Whether a Room fell while it asked what its followers have.
     pub(super) asks_in_vain: bool,
+    /// Whether no reader wants the last channel, and nothing is published there: it has nothing but sockets of its own.
+    alone: bool,
+    /// Whether the app has a Directory.
+    has_directory: bool,
+    pub(super) directory: DirectorySide,
 }
 
 pub(super) fn message(body: &str) -> NewMessage {
@@ -66,8 +74,11 @@ impl World {
         let grants = if has_members { r#"{"presence-*":["sub","pub"]}"# } else { "{}" };
         let pace = if has_members { *rng.choice(&[20, 200, 1_000]).unwrap() } else { 200 };
         let full = rng.usize(2..=READERS);
+        let has_directory = seed % 8 > 1;
+        let alone = has_directory && rng.u32(0..4) == 0;
+        let wanted: [bool; ROOMS] = core::array::from_fn(|nth| !alone || nth + 1 < ROOMS);
         let apps = format!(
-            r#"[{{"id":"1","key":"k","secrets":["0123456789abcdef"],"hub_connections":{full},"channels":[{{"publish":true,"client_rate":1000}}]}}]"#
+            r#"[{{"id":"1","key":"k","secrets":["0123456789abcdef"],"hub_connections":{full},"directory":{has_directory},"channels":[{{"publish":true,"client_rate":1000}}]}}]"#
         );
         let app = Config::parse(&apps).unwrap().app(None).unwrap().clone();
         let ttl = if rng.bool() { 3600 } else { rng.u64(1..=120) };
@@ -78,7 +89,7 @@ impl World {
         Self {
             rng,
             now: 1_000_000,
-            rooms: names.iter().map(|name| RoomSide::new(name.clone(), history, tree)).collect(),
+            rooms: names.iter().map(|name| RoomSide::new(name.clone(), history, tree, has_directory)).collect(),
             hubs: (0..HUBS).map(|_| HubSide::new(&app)).collect(),
             app,
             names,
@@ -93,9 +104,12 @@ impl World {
             tally: Tally::default(),
             stormy: true,
             publishing: true,
-            wants: vec![[true; ROOMS]; READERS],
+            wants: vec![wanted; READERS],
             pace,
             asks_in_vain: false,
+            alone,
+            has_directory,
+            directory: DirectorySide::new(),
         }
     }
 
@@ -116,8 +130,15 @@ impl World {
         self.stormy = false;
         if self.has_members {
             self.pace = 20;
+        }
+        if self.has_members || self.has_directory && self.rng.bool() {
             for wants in self.wants.iter_mut().flatten() {
-                *wants = self.rng.bool();
+                *wants &= self.rng.bool();
+            }
+        }
+        for nth in 0..ROOMS {
+            if self.has_directory && self.rng.bool() {
+                self.guests_leave(nth)?;
             }
         }
         // A Room that fell between storing and delivering asks its followers when its alarm rings, ten minutes later; one that
@@ -127,7 +148,7 @@ impl World {
             (0, false) => 4 * limits::ID_WINDOW_MS,
             _ => 2 * limits::HUB_REVIEW_MS,
         };
-        let mut calm_at = None;
+        let (mut calm_at, mut listed_at) = (None, 0);
         let (cleared_at, steps, speaks) = (self.now, self.tally.steps, self.rng.bool());
         while self.now < cleared_at + patience {
             self.step().map_err(|error| format!("clearing, step {}: {error}", self.tally.steps))?;
@@ -145,8 +166,22 @@ impl World {
             if self.tally.losses == 0 {
                 known.clone().map_err(|error| format!("calm since {calm_at:?}, now {}: {error}", self.now))?;
             }
-            if is_time && known.is_ok() && self.is_settled() {
+            if !is_time || known.is_err() || !self.is_settled() {
+                continue;
+            }
+            if !self.has_directory {
                 return Ok(());
+            }
+            if calm_at.is_some_and(|at| self.now >= at + LISTED_MS) && self.now >= listed_at {
+                // Where it may take a day, somebody lists once an hour.
+                listed_at = self.now + 3_600_000;
+                let may_wait = self.tally.losses > 0 || self.asks_in_vain;
+                match self.everything_is_listed() {
+                    Err(_) if may_wait && listed_at < cleared_at + patience => {}
+                    listed => {
+                        return listed.map_err(|error| format!("calm since {calm_at:?}, now {}: {error}", self.now));
+                    }
+                }
             }
         }
         let where_all_are: Vec<_> = self
@@ -216,7 +251,8 @@ impl World {
         self.now += self.rng.u64(0..self.pace);
         if !self.stormy && !self.publishing && self.is_idle() {
             let rooms = self.rooms.iter().flat_map(|side| [side.alarm, side.timer]).flatten();
-            let next = rooms.chain(self.hubs.iter().filter_map(|side| side.alarm)).min();
+            let hubs = self.hubs.iter().filter_map(|side| side.alarm);
+            let next = rooms.chain(hubs).chain(self.directory.alarm).min();
             self.now = next.unwrap_or(u64::MAX).min(self.now + 60_000).max(self.now);
         }
         for nth in 0..ROOMS {
@@ -231,6 +267,10 @@ impl World {
                 return self.drive_room(nth, Input::Announce);
             }
         }
+        if self.directory.alarm.is_some_and(|at| at <= self.now) {
+            self.directory.alarm = None;
+            return self.drive_directory(directory::Input::Alarm);
+        }
         for nth in 0..HUBS {
             if self.hubs[nth].alarm.is_some_and(|at| at <= self.now) {
                 self.hubs[nth].alarm = None;
@@ -239,11 +279,14 @@ impl World {
             }
         }
         let (room, hub) = (self.rng.usize(0..ROOMS), self.rng.usize(0..HUBS));
-        if self.has_members && self.stormy && self.rng.u32(0..30) == 0 {
+        if (self.has_members || self.has_directory) && self.stormy && self.rng.u32(0..30) == 0 {
             return self.a_guest_acts(room);
         }
+        if self.has_directory && self.stormy && self.rng.u32(0..30) == 0 {
+            return self.directory_is_used();
+        }
         match self.rng.u32(0..100) {
-            0..=9 if self.publishing => self.publishes(room),
+            0..=9 if self.publishing && !(self.alone && room + 1 == ROOMS) => self.publishes(room),
             0..=24 => self.room_flushes(room),
             25..=44 => self.something_arrives(),
             45..=59 => self.a_frame_arrives(),
@@ -277,10 +320,7 @@ impl World {
                 self.hub_crashes(hub);
                 Ok(())
             }
-            6 if self.has_members && self.rng.bool() => {
-                self.room_traps(room);
-                Ok(())
-            }
+            6 if (self.has_members || self.has_directory) && self.rng.bool() => self.room_traps(room),
             6 => self.hub_traps(hub),
             7..=10 => match self.somebody(hub) {
                 Some(connection) => self.breaks(hub, &connection),
@@ -340,6 +380,11 @@ impl World {
             | Body::Missed { room, .. }
             | Body::Publish { room, .. }
             | Body::Report { room, .. } => self.room_hears(room, &call),
+            Body::Register { .. } | Body::Strike { .. } => self.directory_hears(call),
+            Body::Close { holder: Holder::Channel(ref channel), .. } => {
+                self.room_hears(room_of(channel.as_str()).ok_or("whose room?")?, &call)
+            }
+            Body::Close { holder: Holder::Hub(ref name), .. } => self.hub_closes(hub_of(name)?, &call),
         }
     }
 
@@ -350,74 +395,17 @@ impl World {
                 Answer::Relayed { hubs, ticket, result } => {
                     self.drive_room(nth, Input::Relayed { hubs, ticket, result })
                 }
+                Answer::Registered { at, state, answer } => {
+                    self.drive_room(nth, Input::Registered { at, state, answer })
+                }
                 _ => Err("not for a room".into()),
             },
             Party::Hub(nth) if self.hubs[nth].life == caller.life => self.hub_learns(nth, answer),
+            Party::Directory if self.directory.life == caller.life => match answer {
+                Answer::Closed { call, result } => self.drive_directory(directory::Input::Called { call, result }),
+                _ => Err("not for a directory".into()),
+            },
             _ => Ok(()),
         }
-    }
-
-    fn somebody(&mut self, hub: usize) -> Option<String> {
-        let names: Vec<String> = self.hubs[hub].sockets.keys().cloned().collect();
-        self.rng.choice(&names).cloned()
-    }
-
-    fn a_frame_goes_up(&mut self, hub: usize) -> Result<(), String> {
-        match self.somebody(hub) {
-            Some(connection) => self.frame_goes_up(hub, &connection),
-            None => Ok(()),
-        }
-    }
-
-    fn a_frame_arrives(&mut self) -> Result<(), String> {
-        let hub = self.rng.usize(0..HUBS);
-        let Some(connection) = self.somebody(hub) else { return Ok(()) };
-        for _ in 0..self.rng.usize(1..8) {
-            let Some(socket) = self.hubs[hub].sockets.get_mut(&connection) else { break };
-            let Some(frame) = socket.down.pop_front() else { break };
-            let reader = socket.reader;
-            self.readers[reader]
-                .hears(&frame, &self.ledgers, &mut self.tally)
-                .map_err(|error| format!("reader {reader}: {error}"))?;
-        }
-        Ok(())
-    }
-
-    /// Connects, subscribes, leaves, publishes.
-    fn a_reader_acts(&mut self) -> Result<(), String> {
-        let who = self.rng.usize(0..READERS);
-        let Some((hub, connection)) = self.readers[who].at.clone() else {
-            if !self.wants[who].contains(&true) {
-                return Ok(());
-            }
-            let hub = self.rng.usize(0..HUBS);
-            return self.connects(who, hub);
-        };
-        if !self.wants[who].contains(&true) {
-            return self.breaks(hub, &connection);
-        }
-        let room = self.rng.usize(0..ROOMS);
-        let (name, wants) = (self.names[room].clone(), self.wants[who][room]);
-        let state = self.readers[who].channels.get(&room).map(|channel| channel.state).unwrap_or_default();
-        let frame = match state {
-            State::Without if wants => {
-                self.readers[who].subscribes(room, &name, self.tally.steps % 4, self.tally.steps)
-            }
-            State::Has if !wants => self.readers[who].unsubscribes(room, &name),
-            State::Has if self.stormy && self.rng.u32(0..8) == 0 => self.readers[who].unsubscribes(room, &name),
-            State::Has if self.stormy && self.rng.u32(0..3) == 0 => {
-                self.published += 1;
-                let body = format!("m{}", self.published);
-                format!(r#"{{"type":"publish","channel":"{name}","data":"{body}","id":"{body}"}}"#)
-            }
-            _ => return Ok(()),
-        };
-        if let Some(socket) = self.hubs[hub].sockets.get_mut(&connection) {
-            if super::shows() {
-                println!("{connection} -> {frame}");
-            }
-            socket.up.push_back(frame);
-        }
-        Ok(())
     }
 }

@@ -43,8 +43,6 @@ const missing = [
   "/channels/lobby/message",
   "/channels//messages/x",
   "/messages",
-  "/app/open-key",
-  "/apps/1/events",
   "/app",
   "/app/open-key/",
   "/application/open-key",

@@ -31,7 +31,12 @@ impl World {
     fn handle(&mut self, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         self.hub.handle(input, Turn { now: self.now, random: 7 }, &mut out);
-        for output in &out {
+        self.perform(&out);
+        out
+    }
+
+    fn perform(&mut self, out: &[Output]) {
+        for output in out {
             match output {
                 Output::Accept { slot, .. } => self.slots.push(*slot),
                 Output::Register { state, at, again } => self.reports.push((*state, *at, *again)),
@@ -39,7 +44,6 @@ impl World {
                 _ => {}
             }
         }
-        out
     }
 
     fn joins(&mut self, connection: &str, user: Option<&str>, format: Format, channels: &[&str]) -> Slot {
@@ -115,6 +119,23 @@ fn a_hub_that_slept_repeats_it_by_alarm() {
     awake.alarm = Some(T);
     awake.rings();
     assert_eq!(awake.told(), [(Held, true)]);
+}
+
+#[test]
+fn a_hub_that_lost_its_calls_repeats_it_at_once() {
+    let mut world = World::new(true);
+    world.joins("a", None, Format::Many, &[]);
+    let session = world.hub.sessions.first().cloned().flatten().unwrap();
+    for (sockets, lost, told) in [(true, true, vec![(Held, true)]), (true, false, vec![]), (false, true, vec![])] {
+        let mut awake = World::new(true);
+        if sockets {
+            awake.hub.restore(session.clone());
+        }
+        let mut out = Vec::new();
+        awake.hub.restored(lost.then(Vec::new), Turn { now: T, random: 7 }, &mut out);
+        awake.perform(&out);
+        assert_eq!(awake.told(), told, "{sockets} {lost}");
+    }
 }
 
 #[test]

@@ -83,8 +83,13 @@ impl Hub {
         let lists = sent.relist || !members.asking.is_empty();
         let unlisted = lists && result.as_ref().is_ok_and(|changes| changes.list.is_none());
         let result = if unlisted { Err(no_list()) } else { result };
+        let is_empty = members.users.is_empty();
         match result {
+            Ok(changes) if !is_empty && !self.is_of_its_epoch(channel, &changes) => {
+                self.answered_by_another(channel, out);
+            }
             Ok(changes) => {
+                let Some(members) = self.presence.get_mut(channel) else { return };
                 members.failures = 0;
                 if sent.whole {
                     members.marked = false;
@@ -103,6 +108,18 @@ impl Hub {
             Err(refusal) => self.report_failed(channel, &refusal, out),
         }
         self.unreported.insert(channel.clone());
+    }
+
+    /// The answer is of another epoch than the one in which the Hub is: the Room has lost its log since it said where it is, or since it answered. It is followed anew, and
+    /// then everything is said again, and everybody gets the list: two requests.
+    fn answered_by_another(&mut self, channel: &ChannelName, out: &mut Vec<Output>) {
+        let Some(members) = self.presence.get_mut(channel) else { return };
+        members.doubtful = true;
+        let asking = core::mem::take(&mut members.asking);
+        members.new.extend(asking);
+        if let Some(have) = self.channels.get(channel).and_then(|known| known.have) {
+            self.start_anew(channel, have, out);
+        }
     }
 
     /// Whether the Room has heard it is not known. Who waited for the list has the channel no longer; everything is said again later. One row written for a first failure,

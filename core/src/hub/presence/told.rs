@@ -4,7 +4,7 @@ use super::Hub;
 use crate::channel::ChannelName;
 use crate::frame::{Frame, members as words};
 use crate::hub::channel::by_format;
-use crate::hub::{Output, Slot, Subscription};
+use crate::hub::{Output, Slot, Stage, Subscription};
 use crate::limits;
 use crate::link::Delivery;
 use crate::presence::{Changes, Joined, Left, Member};
@@ -17,10 +17,36 @@ impl Hub {
     pub(in crate::hub) fn members_came(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> (Option<u64>, bool) {
         let channel = &delivery.channel;
         let is_reporting = self.presence.get(channel).is_some_and(|members| members.sent.is_some());
-        if let Some(changes) = delivery.members.as_ref().filter(|_| !is_reporting) {
+        let changes =
+            delivery.members.as_ref().filter(|changes| !is_reporting && self.is_of_its_epoch(channel, changes));
+        if let Some(changes) = changes {
             self.take_changes(channel, changes, out);
         }
         (self.presence.get(channel).and_then(|members| members.have), is_reporting)
+    }
+
+    /// Whether the revisions are of the epoch in which the Hub is, as those are that its sockets have been told: a Room that lost its log counts anew, and what it said before may come late.
+    pub(super) fn is_of_its_epoch(&self, channel: &ChannelName, changes: &Changes) -> bool {
+        let have = self.channels.get(channel).and_then(|known| known.have);
+        changes.epoch.is_none_or(|epoch| have.is_some_and(|have| have.epoch == epoch))
+    }
+
+    /// The epoch is another: what the sockets have been told is of one that is over, so they get the list with the next answer. One attachment is written for each.
+    pub(in crate::hub) fn forget_told(&mut self, channel: &ChannelName, out: &mut Vec<Output>) {
+        let Some(members) = self.presence.get_mut(channel) else { return };
+        members.have = None;
+        let told: Vec<Slot> = core::mem::take(&mut members.told).into_iter().map(|(slot, _)| slot).collect();
+        members.new.extend(&told);
+        for slot in told {
+            if let Some(subscription) = self.session_mut(slot).and_then(|session| session.subscription_mut(channel)) {
+                subscription.told = None;
+                // Told before the channel began: it is a member already, and waits for the list again.
+                if let Stage::Joining(from) = subscription.stage {
+                    subscription.stage = Stage::Listing(from);
+                }
+                self.remember(slot, out);
+            }
+        }
     }
 
     /// Tells those who know who is there what they do not know yet, unless something is missing before it. One attachment is written, whatever the number of sockets.

@@ -74,7 +74,7 @@ impl Members {
             self.told = self.roster.head(now);
             return None;
         }
-        let Changes { after, revision, count, joined, left, list } =
+        let Changes { after, revision, count, joined, left, list, .. } =
             self.roster.since(Some(self.told), now, usize::MAX, false);
         if after.is_none() {
             self.fresh = self.own.keys().cloned().collect();

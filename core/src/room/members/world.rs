@@ -136,6 +136,7 @@ impl World {
                 if let Some(held) = &mut self.held {
                     return held.push((hub, ticket, delivery));
                 }
+                assert!(delivery.members.iter().all(|changes| changes.epoch == Some(delivery.after.epoch)));
                 let known = self.hubs.get_mut(hub.as_str()).unwrap();
                 if let Some(changes) = delivery.members.as_ref().filter(|_| !known.reporting) {
                     known.take(changes);
@@ -197,6 +198,7 @@ impl World {
             list: have.is_none(),
         };
         let changes = self.decide(|room, turn, store, out| room.report(&report, turn, store, out)).unwrap();
+        assert!(changes.epoch.is_some() && changes.epoch == self.store.followers.get(hub).copied());
         let known = self.hubs.get_mut(hub).unwrap();
         known.reporting = false;
         known.answered(&changes);

@@ -16,6 +16,7 @@ const T: u64 = 1_763_760_000_000;
 
 /// A room and its sockets.
 struct World {
+    channel: &'static str,
     room: Room,
     store: MemoryStore,
     now: u64,
@@ -26,16 +27,20 @@ struct World {
     forgotten: bool,
 }
 
-fn awake() -> Room {
+fn awake(channel: &str) -> Room {
     let rule = Rule { directory: true, history: History { size: 10, ttl: 5 }, ..Rule::default() };
-    Room::wake(ChannelName::parse("lobby").unwrap(), rule, None)
+    Room::wake(ChannelName::parse(channel).unwrap(), rule, None)
 }
 
 impl World {
     fn new() -> Self {
+        Self::of("lobby")
+    }
+
+    fn of(channel: &'static str) -> Self {
         let (sessions, reports, closed) = (Vec::new(), Vec::new(), Vec::new());
         let store = MemoryStore::default();
-        Self { room: awake(), store, now: T, sessions, reports, alarm: None, closed, forgotten: false }
+        Self { channel, room: awake(channel), store, now: T, sessions, reports, alarm: None, closed, forgotten: false }
     }
 
     fn turn(&self) -> Turn {
@@ -61,10 +66,17 @@ impl World {
     }
 
     fn handle(&mut self, input: Input) {
+        self.look_around();
         let mut out = Vec::new();
         let turn = self.turn();
         self.room.handle(input, turn, &mut self.store, &mut out);
         self.perform(out);
+    }
+
+    /// What its sockets remember, for the store.
+    fn look_around(&mut self) {
+        self.store.present = self.sessions.clone();
+        self.store.remembered = self.sessions.first().map(|session| session.epoch);
     }
 
     fn joins(&mut self, connection: &str, user: Option<&str>) {
@@ -102,7 +114,7 @@ impl World {
     }
 
     fn sleeps(&mut self) {
-        self.room = awake();
+        self.room = awake(self.channel);
         self.room.armed(self.alarm);
     }
 
@@ -111,7 +123,7 @@ impl World {
         let mut told = Vec::new();
         while !self.reports.is_empty() {
             let report = self.reports.remove(0);
-            assert_eq!(report.of, Holder::Channel(ChannelName::parse("lobby").unwrap()));
+            assert_eq!(report.of, Holder::Channel(ChannelName::parse(self.channel).unwrap()));
             told.push(report.state);
             self.handle(Input::Registered { at: report.at, state: report.state, answer: Some(report.at) });
         }
@@ -189,6 +201,50 @@ fn a_room_that_slept_knows_nothing_and_repeats_it_when_its_alarm_rings() {
     world.sleeps();
     world.rings();
     assert_eq!(world.told(), [Followed]);
+}
+
+#[test]
+fn a_room_that_answers_for_members_repeats_it_once_or_twice_in_ten_minutes() {
+    let mut world = World::of("presence-lobby");
+    world.joins("a", Some("u"));
+    world.follows(true);
+    world.told();
+    let (mut rings, mut told) = (0, 0);
+    while world.now < T + 10 * limits::DELIVERY_LOOK_MS {
+        // Asleep each time: the alarm finds nothing that it remembers.
+        world.sleeps();
+        world.rings();
+        rings += 1;
+        told += world.told().len();
+    }
+    assert!(rings >= 140 && (10..=20).contains(&told), "{told} in {rings} rings");
+    // Whose members are all elsewhere is woken less often, and repeats it every time.
+    world.leaves("a");
+    world.rings();
+    assert_eq!(world.told(), [Followed]);
+    world.sleeps();
+    world.now += limits::DELIVERY_LOOK_MS / 2;
+    world.rings();
+    assert_eq!(world.told(), [Followed]);
+}
+
+#[test]
+fn a_room_whose_report_was_lost_in_a_trap_repeats_it_at_once() {
+    for (sockets, followed, state) in [(1, false, Held), (0, true, Followed), (1, true, Held), (0, false, Vacant)] {
+        let mut world = World::new();
+        if sockets > 0 {
+            world.joins("a", None);
+        }
+        if followed {
+            world.follows(true);
+        }
+        world.reports.clear();
+        world.sleeps();
+        let mut out = Vec::new();
+        world.room.rebuilt(&mut world.store, &mut out);
+        world.perform(out);
+        assert_eq!(world.told(), [state]);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What fails, sleeps and is lost.
 
-use super::side::{NOW, Said, Side, both, joins, members, overloaded, room, said, whole};
+use super::side::{NOW, Said, Side, both, joins, member, members, overloaded, room, said, whole};
 use crate::channel::ChannelName;
 use crate::hub::{Input, Output};
 use crate::limits;
@@ -151,7 +151,7 @@ fn a_room_that_lost_its_log_is_told_everybody() {
         side.drive(Input::Deliver { ticket: 1, delivery });
         assert_eq!(side.report(), None, "first it has to be a follower");
         side.followed_at(new(0));
-        assert_eq!(side.agreed(30, &[]), whole(&["a", "b"], Some(20), false));
+        assert_eq!(side.agreed(30, &["a"]), whole(&["a", "b"], None, true), "what it has is of another epoch");
         // The same, when it is found out while following again.
         side.calls.clear();
         if !side.sleepy {
@@ -159,8 +159,40 @@ fn a_room_that_lost_its_log_is_told_everybody() {
             side.drive(Input::Alarm { kept: Vec::new() });
             assert_eq!(side.report(), None, "as well");
             side.followed_at(Epoch::new(9).at(0));
-            assert_eq!(side.agreed(31, &[]), whole(&["a", "b"], Some(30), false));
+            assert_eq!(side.agreed(31, &["a"]), whole(&["a", "b"], None, true));
         }
+    });
+}
+
+#[test]
+fn what_a_room_says_of_another_epoch_is_not_taken() {
+    let (old, new) = (Some(Epoch::new(7)), Some(Epoch::new(8)));
+    both(|side| {
+        side.comes("a", "a");
+        side.agreed(10, &["a"]);
+        side.heard("a");
+        side.comes("b", "b");
+        // The Room has lost everything since it said where it is, and nobody is there.
+        side.answered(Ok(Changes {
+            epoch: new,
+            after: Some(10),
+            revision: 10,
+            list: Some(Vec::new()),
+            ..Changes::default()
+        }));
+        assert_eq!((side.heard("a").len(), side.heard("b").len()), (0, 0));
+        assert_eq!(side.report(), None, "first it has to be a follower");
+        side.followed_at(Epoch::new(8).at(0));
+        let list = Some(vec![member("a"), member("b"), member("c")]);
+        let anew = Changes { epoch: new, revision: 20, count: 3, list, ..Changes::default() };
+        assert_eq!(side.answered(Ok(anew)), whole(&["a", "b"], None, true));
+        for who in ["a", "b"] {
+            assert_eq!(side.heard(who), [members(&["a", "b", "c"])]);
+        }
+        assert_eq!(side.report(), None);
+        // What it said before comes late.
+        side.delivers(Changes { epoch: old, ..joins(Some(5), 40, "x") });
+        assert_eq!((side.heard("a").len(), side.heard("b").len()), (0, 0));
     });
 }
 

@@ -279,7 +279,15 @@ pub(super) fn member(user: &str, data: Option<&str>) -> Member {
 
 /// What a Room answers that has these members.
 pub(super) fn listed(revision: u64, count: u64, members: &[Member]) -> Changes {
-    Changes { after: None, revision, count, joined: Vec::new(), left: Vec::new(), list: Some(members.to_vec()) }
+    Changes {
+        epoch: None,
+        after: None,
+        revision,
+        count,
+        joined: Vec::new(),
+        left: Vec::new(),
+        list: Some(members.to_vec()),
+    }
 }
 
 /// What a Room says of one who came, or went.
@@ -287,5 +295,5 @@ pub(super) fn changed(after: u64, count: u64, joined: Option<Member>, left: Opti
     let at = after + 1;
     let joined = joined.into_iter().map(|member| Joined { at, member }).collect();
     let left = left.into_iter().map(|user| Left { at, user: user.into() }).collect();
-    Changes { after: Some(after), revision: at, count, joined, left, list: None }
+    Changes { epoch: None, after: Some(after), revision: at, count, joined, left, list: None }
 }
