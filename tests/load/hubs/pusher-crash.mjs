@@ -129,6 +129,12 @@ export async function pusherCrash({ home, rounds, say }) {
       atMost: (backOffMs + attemptMs) / 1000,
     },
     {
+      title: `${title}first attempts given up`,
+      unit: "attempts",
+      values: results.map(({ late }) => late),
+      atMost: 0,
+    },
+    {
       title: `${title}members and directory right`,
       unit: "s",
       values: results.map(({ right }) => right / 1000),
