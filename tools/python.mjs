@@ -3,7 +3,7 @@ import { at } from "./common.mjs";
 import { firstLine, must } from "./process.mjs";
 import { installPackages } from "./system.mjs";
 
-const requirements = ["requests==2.34.2", "websockets==16.0"];
+const requirements = ["pusher==3.3.4", "requests==2.34.2", "websockets==16.0"];
 const venv = at(".tools/venv");
 const stamp = at(".tools/venv/.dormouse-stamp");
 const wanted = requirements.join("\n");

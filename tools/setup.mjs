@@ -1,5 +1,13 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { arch, platform } from "node:os";
 import { begin, paints, say } from "./board.mjs";
 import { at, duration, environment, isMain, lockedVersion, main, PlainError } from "./common.mjs";
@@ -93,6 +101,29 @@ async function cargoInstall(task, crate, binary, version) {
 const workerBuildReady = () => binaryReady("worker-build", lockedVersion("worker"));
 const wasmBindgenReady = () => binaryReady("wasm-bindgen", lockedVersion("wasm-bindgen"));
 
+/** The program by which tests use Pusher's SDK for Rust. */
+export const rustSdk = at(".tools/bin/pusher-sdk");
+const rustSdkStamp = `${rustSdk}.stamp`;
+
+function rustSdkHash() {
+  const files = ["Cargo.toml", "Cargo.lock", "src/main.rs"].map((name) => at("tests/pusher/rust", name));
+  return files.reduce((hash, file) => hash.update(readFileSync(file)), createHash("sha256")).digest("hex");
+}
+
+const rustSdkReady = () =>
+  existsSync(rustSdk) && existsSync(rustSdkStamp) && readFileSync(rustSdkStamp, "utf8") === rustSdkHash();
+
+async function installRustSdk(task) {
+  const target = at(".tools/target/sdk");
+  const env = environment({ ...cargoProgress, CARGO_TARGET_DIR: target });
+  const build = ["build", "--locked", "--manifest-path", at("tests/pusher/rust/Cargo.toml")];
+  await must(task, "cargo", build, { env, seconds: 900 });
+  mkdirSync(at(".tools/bin"), { recursive: true });
+  rmSync(rustSdk, { force: true });
+  copyFileSync(`${target}/debug/pusher-sdk`, rustSdk);
+  writeFileSync(rustSdkStamp, rustSdkHash());
+}
+
 const providers = {
   toolchain: {
     title: "Rust toolchain",
@@ -151,6 +182,12 @@ const providers = {
     after: [],
     ready: pythonReady,
     install: installPython,
+  },
+  "rust sdk": {
+    title: "Pusher's SDK for Rust",
+    after: ["toolchain"],
+    ready: rustSdkReady,
+    install: installRustSdk,
   },
 };
 

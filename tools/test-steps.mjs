@@ -101,13 +101,22 @@ function nodeTestFiles(folder = at("tests")) {
   return files.sort();
 }
 
+// Only what needs it waits for it to be compiled.
+const usesRustSdk = /pusher\/servers\.test\.mjs$/;
+
 function nodeTests() {
   const files = nodeTestFiles();
   // Tests that have got lost must not look like tests that pass.
   if (files.length === 0) return [{ name: "tests", needs: [], run: async () => ({ passed: 0, failed: 0 }) }];
   return files.map((file) => ({
     name: file,
-    needs: ["packages", "wasm-bindgen", "chromium", "python"],
+    needs: [
+      "packages",
+      "wasm-bindgen",
+      "chromium",
+      "python",
+      ...(usesRustSdk.test(file) ? ["rust sdk"] : []),
+    ],
     after: "build",
     run: (task) => runNodeTest(task, file),
   }));

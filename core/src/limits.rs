@@ -271,7 +271,7 @@ pub const CHANNELS_PAGE_MAX: u64 = 100;
 pub const CHANNELS_NAMED_MAX: u64 = 1_000;
 /// Channels in one answer of Pusher's listing, which has no pages: ten requests to the Directory, about half a megabyte. Past it: 400 `invalid_field`.
 pub const CHANNELS_LISTED_MAX: usize = 10_000;
-/// Channels whose Rooms one of Pusher's listings asks, six at a time: a second or two. Past it the others are listed as the Directory has them, and may have been emptied
+/// Channels whose Rooms one of Pusher's listings asks, six at a time: 4 s with workerd on two busy cores, and longer where they have to be woken. Past it the others are listed as the Directory has them, and may have been emptied
 /// by a crash; where numbers are asked for: 400 `invalid_field`.
 pub const CHANNELS_ASKED_MAX: usize = 500;
 /// Requests to Hubs for one answer about channels, each about up to 100 of them: the runtime allows a request 10,000 of its own, and Rooms are asked as well. More than can follow

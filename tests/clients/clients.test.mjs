@@ -5,7 +5,7 @@ import Pusher from "pusher";
 import { curl } from "../browser/chromium.mjs";
 import { start } from "../harness.mjs";
 import { history, inSeconds, join, publish, published, signedPath, until } from "./client.mjs";
-import { Program } from "./python.mjs";
+import { runPython } from "./python.mjs";
 
 const key = "key-of-clients";
 const secrets = ["the-new-secret-of-it", "the-old-secret-of-it"];
@@ -23,7 +23,7 @@ afterEach(() => {
 });
 
 function run(script, ...args) {
-  const program = new Program(script, args);
+  const program = runPython(`tests/clients/${script}`, args);
   programs.push(program);
   return program;
 }

@@ -60,6 +60,51 @@ export function startSubscribers(processes) {
   };
 }
 
+/** Clients that speak as pusher-js does, in a few processes; `wants` has the names of each one's channels, `users` who it is. */
+export function startPushers(processes) {
+  const helpers = Array.from({ length: processes }, () => startHelper("pushers.mjs"));
+  const tell = (jobs) => Promise.all(helpers.map(({ call }, nth) => call(jobs(nth))));
+  const sum = (reports, what) => reports.reduce((total, report) => total + report[what], 0);
+  return {
+    open: ({ port }, { wants, users, ...job }) =>
+      tell((nth) => {
+        const mine = (list) => list?.filter((_, at) => at % processes === nth);
+        return { task: "open", port, ...job, wants: mine(wants), users: mine(users) };
+      }),
+    /** Waits until everybody knows so many members in each presence channel; by how many lists and changes. */
+    know: async (name, count) => {
+      const reports = await tell(() => ({ task: "know", name, count }));
+      return { lists: sum(reports, "lists"), changes: sum(reports, "changes") };
+    },
+    /** Waits until everybody has the numbers of `goals`; how many messages there were in all, when the last came, and what it was. */
+    reach: async (name, goals) => {
+      const reports = await tell(() => ({ task: "reach", name, goals }));
+      const lastAt = Math.max(...reports.map((report) => report.lastAt));
+      return { received: sum(reports, "received"), lastAt, last: reports.map(({ last }) => last) };
+    },
+    /** From now on connections may break, and come back as they would. */
+    mayBreak: (name) => tell(() => ({ task: "mayBreak", name })),
+    /** Waits until all have broken, and all are back with all of their channels: when, and what was answered in between. */
+    back: async (name) => {
+      const reports = await tell(() => ({ task: "back", name }));
+      const refusals = {};
+      for (const [status, times] of reports.flatMap((report) => Object.entries(report.refusals)))
+        refusals[status] = (refusals[status] ?? 0) + times;
+      return {
+        backAt: reports.flatMap(({ backAt }) => backAt),
+        lostAt: Math.max(...reports.map(({ lostAt }) => lostAt)),
+        tries: sum(reports, "tries"),
+        late: sum(reports, "late"),
+        refusals,
+      };
+    },
+    end: (name) => tell(() => ({ task: "end", name })),
+    stop: () => {
+      for (const { stop } of helpers) stop();
+    },
+  };
+}
+
 /** Returns a function that posts over one connection, one after the other; it resolves to status, text and milliseconds. */
 export function startPoster({ port }, path, credentials) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });

@@ -5,9 +5,11 @@ import { channels } from "./hubs/channels.mjs";
 import { crash } from "./hubs/crash.mjs";
 import { crowded } from "./hubs/crowded.mjs";
 import { latency } from "./hubs/latency.mjs";
+import { pusher } from "./hubs/pusher.mjs";
+import { pusherCrash } from "./hubs/pusher-crash.mjs";
 import { waking } from "./hubs/waking.mjs";
 
-const parts = { crowded, latency, channels, crash, waking };
+const parts = { crowded, latency, channels, crash, waking, pusher, "pusher-crash": pusherCrash };
 
 /** What Hubs are for: a channel of more sockets than one object holds, and sockets of many channels. `part` is one of them only. */
 export async function hubs({ folder = tmpdir(), part: only, say, ...options }) {

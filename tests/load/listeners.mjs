@@ -1,6 +1,6 @@
 // A process that has many sockets, and looks at every message: which number it says that it has.
 import { WebSocket } from "ws";
-import { numberIn, positionIn } from "./numbers.mjs";
+import { escapedNumberIn, numberIn, positionIn } from "./numbers.mjs";
 import { help, monotonicMs } from "./processes.mjs";
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -50,7 +50,7 @@ class Group {
   }
 
   take(nth, bytes) {
-    const number = numberIn(bytes);
+    const number = this.job.isEscaped ? escapedNumberIn(bytes) : numberIn(bytes);
     if (number === undefined) return this.hear(nth, bytes.toString());
     const expected = this.nexts[nth]++;
     const position = this.job.epoch ? positionIn(bytes, this.job.epoch) : number;

@@ -5,7 +5,8 @@ import { processorSeconds, startHelper } from "./processes.mjs";
 
 /** The app's key. */
 export const key = "bench-key";
-const secret = "bench-secret-0123456789";
+/** Its secret. */
+export const secret = "bench-secret-0123456789";
 const rule = { prefix: "", publish: true, history: { size: 10_000, ttl: 3600 } };
 
 // What stands for an id in a body, and as long as a UUID.

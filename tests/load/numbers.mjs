@@ -14,6 +14,15 @@ export function numberIn(bytes) {
   return Number(bytes.latin1Slice(at + mark.length, at + mark.length + digits));
 }
 
+const escapedMark = Buffer.from('\\"n\\":\\"');
+
+/** The same of a frame in which the data is a string. */
+export function escapedNumberIn(bytes) {
+  const at = bytes.indexOf(escapedMark);
+  if (at < 0) return undefined;
+  return Number(bytes.latin1Slice(at + escapedMark.length, at + escapedMark.length + digits));
+}
+
 /** The number in a frame's position, if that is of the epoch. */
 export function positionIn(bytes, epoch) {
   const at = bytes.indexOf(epoch);

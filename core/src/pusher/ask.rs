@@ -1,5 +1,6 @@
 //! What clients of the `pusher` dialect say.
 
+use super::object;
 use crate::channel::ChannelName;
 use crate::message::{Payload, check_event, present};
 use crate::refusal::{Code, Refusal};
@@ -64,7 +65,7 @@ struct Told {
 
 /// Reads a client's text frame. Refused with `invalid_json`, `invalid_field` and `invalid_channel`.
 pub fn parse(text: &str) -> Result<Ask, Refusal> {
-    let frame: In<'_> = serde_json::from_str(text).map_err(|error| {
+    let frame: In<'_> = object(text).map_err(|error| {
         Refusal::new(Code::InvalidJson, format!("a message is {{\"event\":…,\"data\":…}}: {error}"))
     })?;
     let data = || data(frame.data);
@@ -103,7 +104,7 @@ fn data(raw: Option<&RawValue>) -> Result<Told, Refusal> {
     } else {
         Cow::Borrowed(raw)
     };
-    serde_json::from_str(&text).map_err(|error| Refusal::new(Code::InvalidField, format!("data: {error}")))
+    object(&text).map_err(|error| Refusal::new(Code::InvalidField, format!("data: {error}")))
 }
 
 /// A string's content, other JSON as its text: in the end every event's data is a string.
@@ -182,6 +183,9 @@ mod tests {
             ("", Code::InvalidJson),
             ("null", Code::InvalidJson),
             ("{}", Code::InvalidJson),
+            (r#"["pusher:ping"]"#, Code::InvalidJson),
+            (r#"["client-x","private-a",{}]"#, Code::InvalidJson),
+            (r#"{"event":"pusher:subscribe","data":["a"]}"#, Code::InvalidField),
             (r#"{"event":1}"#, Code::InvalidJson),
             (r#"{"event":"pusher:subscribe"}"#, Code::InvalidChannel),
             (r#"{"event":"pusher:subscribe","data":{"channel":7}}"#, Code::InvalidField),

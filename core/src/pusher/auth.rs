@@ -1,5 +1,6 @@
 //! Signatures of Pusher's sockets: what an app signs for a client, and what is in it. HMAC-SHA256, in hexadecimal, behind the app's key and a colon.
 
+use super::object;
 use crate::channel::ChannelName;
 use crate::config::App;
 use crate::limits;
@@ -97,7 +98,7 @@ impl ChannelData {
             #[serde(borrow, default)]
             user_info: Option<&'a RawValue>,
         }
-        let data: In<'_> = serde_json::from_str(text).map_err(|error| {
+        let data: In<'_> = object(text).map_err(|error| {
             let message = format!("channel_data is a JSON object with user_id, and user_info if there is any: {error}");
             Refusal::new(Code::InvalidField, message)
         })?;
@@ -118,7 +119,7 @@ impl UserData {
             #[serde(borrow, default)]
             channels: Option<&'a RawValue>,
         }
-        let data: In<'_> = serde_json::from_str(text).map_err(|error| {
+        let data: In<'_> = object(text).map_err(|error| {
             Refusal::new(Code::InvalidField, format!("user_data is a JSON object with id, a string: {error}"))
         })?;
         let grants: Grants = read(data.channels);

@@ -1,9 +1,9 @@
 import { fileURLToPath } from "node:url";
 import { sleep } from "../../workerd.mjs";
-import { startPoster, startSubscribers } from "../crowd.mjs";
-import { credentials, key, passOf, startDormouse } from "../load.mjs";
-import { numbered } from "../numbers.mjs";
+import { startSubscribers } from "../crowd.mjs";
+import { key, passOf, startDormouse } from "../load.mjs";
 import { monotonicMs, processorSeconds } from "../processes.mjs";
+import { isRight, read, startPublisher } from "./parts.mjs";
 
 const sockets = 5000;
 const parts = Array.from({ length: 100 }, (_, nth) => `presence-${nth}`);
@@ -13,64 +13,12 @@ const common = "common";
 const tokens = Array.from({ length: sockets }, (_, nth) => passOf(`user-${nth}`));
 const clients = 2;
 const jitterMs = 5000;
-const retryMs = 100;
 const commonPauseMs = 500;
 const partPauseMs = 50;
 
 const members = sockets / parts.length;
 const counting = fileURLToPath(new URL("../counted.js", import.meta.url));
-const authorization = `Basic ${Buffer.from(credentials).toString("base64")}`;
 const wants = Array.from({ length: sockets }, (_, nth) => [common, parts[nth % parts.length]]);
-
-const read = async (server, path) => (await fetch(server.url + path, { headers: { authorization } })).json();
-
-/** Waits until the list of members and the Directory say what is true; with what they said last if they do not. */
-async function isRight(server, limitMs = 120_000) {
-  const whole = (channel) => channel.members === members && channel.connections === members;
-  for (const end = Date.now() + limitMs; ; await sleep(200)) {
-    const { channels } = await read(server, "/channels?prefix=presence-");
-    if (channels.length === parts.length && channels.every(whole)) break;
-    if (Date.now() > end)
-      throw new Error(`the directory is wrong: ${JSON.stringify(channels).slice(0, 500)}`);
-  }
-  for (const channel of parts) {
-    const page = await read(server, `/channels/${channel}/members?limit=1000`);
-    if (page.count !== members || page.members.length !== members)
-      throw new Error(`${channel} has ${page.count} members`);
-  }
-}
-
-/** Publishes numbered messages; one that is not answered is repeated with its id until it is. */
-function startPublisher(server) {
-  const publisher = { goals: {}, repeated: 0, isOver: false };
-  const publish = async ({ post }, channel) => {
-    const number = (publisher.goals[channel] ?? 0) + 1;
-    const body = `{"channel":"${channel}","data":${numbered(number)},"id":"id-${number}"}`;
-    for (;;) {
-      const answer = await post(body).catch(() => undefined);
-      if (answer?.status === 200) break;
-      if (answer && answer.status < 500)
-        throw new Error(`${channel} was answered ${answer.status}: ${answer.text}`);
-      publisher.repeated++;
-      await sleep(retryMs);
-    }
-    publisher.goals[channel] = number;
-  };
-  publisher.once = async (channels) => {
-    const poster = startPoster(server, "/publish", credentials);
-    for (const channel of channels) await publish(poster, channel);
-    poster.stop();
-  };
-  publisher.live = async (channels, pauseMs) => {
-    const poster = startPoster(server, "/publish", credentials);
-    for (let nth = 0; !publisher.isOver; nth++) {
-      await publish(poster, channels[nth % channels.length]);
-      await sleep(pauseMs);
-    }
-    poster.stop();
-  };
-  return publisher;
-}
 
 async function storm({ server, crowd, publisher }) {
   const loud = parts.slice(quiet);
@@ -87,7 +35,7 @@ async function storm({ server, crowd, publisher }) {
     const { backAt, tries, refusals } = await crowd.back("crash");
     const counted = await read(server, "/counted");
     const told = await crowd.know("crash", members);
-    await isRight(server);
+    await isRight(server, parts, members);
     const right = monotonicMs() - killed;
     const processor = processorSeconds(server.pid);
     await sleep(1000);
@@ -112,7 +60,7 @@ export async function crash({ home, rounds, say }) {
     try {
       await crowd.open(server, { name: "crash", path: `/connect?key=${key}`, wants, tokens, atOnce: 20 });
       await crowd.know("crash", members);
-      await isRight(server);
+      await isRight(server, parts, members);
       await publisher.once([common, ...parts.slice(quiet)]);
       await crowd.reach("crash", publisher.goals);
       const { up, after, tries, refusals, processor, right, told, counted } = await storm({
