@@ -55,6 +55,9 @@ impl Hub {
         result: &Result<Delivery, Refusal>,
         out: &mut Vec<Output>,
     ) {
+        if from == Begin::Last(0) {
+            self.is_at(channel, result.as_ref().ok().map(|delivery| delivery.after), out);
+        }
         let readers = self.channels.get_mut(channel).and_then(|known| known.asked.remove(&from)).unwrap_or_default();
         let mut batch = Batch { frames: Vec::new() };
         for reader in readers {
@@ -89,7 +92,11 @@ impl Hub {
     ) {
         let Some(have) = self.channels.get(channel).and_then(|known| known.have) else { return };
         let Some(session) = self.session(slot) else { return };
-        let (format, stage) = (session.format, session.subscription(channel).map(|one| one.stage));
+        let (format, one) = (session.format, session.subscription(channel));
+        let (stage, resumes) = (one.map(|one| one.stage), one.is_some_and(|one| one.acked.is_some()));
+        if self.has_to_wait(slot, out) {
+            return;
+        }
         let joining = match stage {
             Some(Stage::Joining(Some(begin))) if begin == from => true,
             Some(Stage::Behind(position)) if Begin::After(position) == from => false,
@@ -101,9 +108,10 @@ impl Hub {
         }
         // A first connection may begin where the Hub is not yet: then it begins where the Hub is.
         let start = match from {
-            Begin::Last(_) if delivery.after.seq > have.seq => have,
+            Begin::Last(_) if delivery.after.seq > have.seq && !resumes => have,
             _ => delivery.after,
         };
+        let gap = if joining { self.begins(slot, channel, start, delivery.gap) } else { delivery.gap };
         if joining {
             let (position, resumed) = match from {
                 Begin::After(position) => (position, Some(delivery.gap.is_none())),
@@ -111,7 +119,7 @@ impl Hub {
             };
             self.welcome(slot, channel, position, resumed, out);
         }
-        if let Some(gap) = delivery.gap {
+        if let Some(gap) = gap {
             self.tell_gap(&[slot], format, channel, gap, out);
         }
         let missed: Vec<(Position, &Message)> =
@@ -119,7 +127,8 @@ impl Hub {
         let end = missed.last().map_or(start, |(position, _)| *position);
         let bytes = missed.iter().map(|(_, message)| message.payload.len() + limits::FRAME_COST_BYTES);
         self.unlooked_bytes += bytes.sum::<usize>();
-        let is_kept = |message: &Message| self.session(slot).is_some_and(|one| message.is_kept_from(&one.connection));
+        let kept_from = |except: &str| self.session(slot).is_some_and(|one| one.is_called(except));
+        let is_kept = |message: &Message| message.except.as_deref().is_some_and(kept_from);
         if missed.iter().any(|(_, message)| is_kept(message)) {
             let heard = missed.into_iter().filter(|(_, message)| !is_kept(message));
             let frames = Self::frames(channel, format, heard);
@@ -127,6 +136,7 @@ impl Hub {
         } else {
             self.send_all(&[slot], format, channel, batch.of(channel, format, &missed), out);
         }
+        self.tell_tab(slot);
         self.goes_on(slot, channel, from, end, have, out);
     }
 

@@ -1,5 +1,6 @@
 //! What a Hub remembers of a connection, in the socket's attachment.
 
+use super::resume::Tab;
 use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::limits;
@@ -34,6 +35,9 @@ pub struct HubSession {
     /// When the Hub last followed everything anew, in milliseconds: of one of its sockets.
     #[serde(rename = "r", skip_serializing_if = "Option::is_none", default)]
     pub reviewed: Option<u64>,
+    /// What is remembered of it as a tab that resumes.
+    #[serde(rename = "z", skip_serializing_if = "Option::is_none", default)]
+    pub tab: Option<Tab>,
     /// The channels that it wants, in the order in which it asked.
     #[serde(rename = "s", skip_serializing_if = "Vec::is_empty", default)]
     pub subscriptions: Vec<Subscription>,
@@ -58,6 +62,12 @@ pub struct Subscription {
     /// it has not been told who is there.
     #[serde(rename = "t", skip_serializing_if = "Option::is_none", default)]
     pub told: Option<u64>,
+    /// Of a tab: it has everything up to here; `None` until it has been answered.
+    #[serde(rename = "k", skip_serializing_if = "Option::is_none", default)]
+    pub acked: Option<Position>,
+    /// Of a tab: [`crate::resume::Claim::follows`].
+    #[serde(rename = "f", skip_serializing_if = "core::ops::Not::not", default)]
+    pub follows: bool,
 }
 
 /// How far a subscription is.
@@ -77,7 +87,7 @@ pub enum Stage {
 impl Subscription {
     pub(super) fn wanted(want: &super::Want) -> Self {
         let (channel, may_publish, data) = (want.channel.clone(), want.may_publish, want.data.clone());
-        Self { channel, may_publish, stage: Stage::Joining(want.from), data, told: None }
+        Self { channel, may_publish, stage: Stage::Joining(want.from), data, told: None, acked: None, follows: false }
     }
 
     /// Characters that it will have more when it is live, however far its channel comes, and has been told who is there.
@@ -85,6 +95,12 @@ impl Subscription {
         let stage = serde_json::to_string(&self.stage).unwrap_or_default().len();
         let told = if self.channel.has_members() && self.told.is_none() { r#","t":1763760000000000"#.len() } else { 0 };
         r#"{"l":"9f2c41d07ab3:9007199254740991"}"#.len().saturating_sub(stage) + told
+    }
+
+    /// Characters that it will have more when a tab has acknowledged it.
+    fn to_acknowledge(&self) -> usize {
+        let acked = self.acked.map_or(0, |acked| format!(r#","k":"{acked}""#).len());
+        r#","k":"9f2c41d07ab3:9007199254740991","f":true"#.len() - acked
     }
 }
 
@@ -95,7 +111,11 @@ impl HubSession {
             let message = format!("a connection has at most {} channels", limits::SUBSCRIPTIONS_MAX);
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        let to_come: usize = self.subscriptions.iter().map(Subscription::to_come).sum();
+        let mut to_come: usize = self.subscriptions.iter().map(Subscription::to_come).sum();
+        if self.tab.is_some() {
+            to_come += r#","p":true,"y":true"#.len()
+                + self.subscriptions.iter().map(Subscription::to_acknowledge).sum::<usize>();
+        }
         if attached(&self.encode(), to_come) > limits::ATTACHMENT_BYTES {
             let message = "what this connection asks for does not fit into what can be remembered of it: fewer channels, shorter names, less data, or a token with fewer patterns";
             return Err(Refusal::new(Code::TooLarge, message));
@@ -135,6 +155,7 @@ fn attached(text: &str, more: usize) -> usize {
 mod tests {
     use super::{HubSession, Stage, Subscription};
     use crate::channel::ChannelName;
+    use crate::hub::Want;
     use crate::limits;
     use crate::position::Epoch;
     use crate::presence::MemberData;
@@ -151,12 +172,13 @@ mod tests {
             grants: Grants::default(),
             info: None,
             reviewed: None,
+            tab: None,
             subscriptions: Vec::new(),
         };
         loop {
             let channel = ChannelName::parse(&format!("presence-{}", session.subscriptions.len())).unwrap();
             let data = Some(MemberData::parse(data).unwrap());
-            let next = Subscription { channel, may_publish: true, stage: Stage::Joining(None), data, told: None };
+            let next = Subscription::wanted(&Want { channel, from: None, may_publish: true, data });
             session.subscriptions.push(next);
             if session.check_size().is_err() {
                 session.subscriptions.pop();

@@ -42,7 +42,7 @@ pub(super) fn handle(hub: &mut Hub, input: Input) -> Vec<Output> {
 
 fn connect_as(hub: &mut Hub, format: Format, wants: Vec<Want>) -> (Slot, Vec<Output>) {
     let (user, expires_at, grants) = (None, None, Grants::default());
-    let connect = HubConnect { version: VERSION, format, user, expires_at, grants, info: None, wants };
+    let connect = HubConnect { version: VERSION, format, user, expires_at, grants, info: None, resume: None, wants };
     let connection = format!("c{}", hub.sessions.len());
     let mut out = handle(hub, Input::Connect { connect, connection });
     match out.remove(0) {
@@ -252,8 +252,16 @@ fn a_full_hub_refuses_and_has_room_again() {
     let mut hub = hub();
     let slots: Vec<Slot> = (0..3).map(|_| connect(&mut hub)).collect();
     let (user, expires_at, grants, wants) = (None, None, Grants::default(), Vec::new());
-    let connect_frame =
-        HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, info: None, wants };
+    let connect_frame = HubConnect {
+        version: VERSION,
+        format: Format::Many,
+        user,
+        expires_at,
+        grants,
+        info: None,
+        resume: None,
+        wants,
+    };
     let out = handle(&mut hub, Input::Connect { connect: connect_frame, connection: "d".into() });
     assert!(matches!(out.as_slice(), [Output::Refuse(refusal)] if refusal.code == Code::Full), "{out:?}");
     handle(&mut hub, Input::Left { slot: slots[1] });
@@ -342,7 +350,16 @@ fn a_token_ends_its_connection_and_a_failed_call_only_the_subscription() {
     let mut hub = hub();
     let (user, grants, wants) = (None, Grants::default(), Vec::new());
     let expires_at = Some(TURN.now + 1000);
-    let connect = HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, info: None, wants };
+    let connect = HubConnect {
+        version: VERSION,
+        format: Format::Many,
+        user,
+        expires_at,
+        grants,
+        info: None,
+        resume: None,
+        wants,
+    };
     let out = handle(&mut hub, Input::Connect { connect, connection: "c".into() });
     assert!(out.contains(&Output::WakeAt(TURN.now + 1000)), "{out:?}");
     says(&mut hub, 0, r#"{"type":"subscribe","channel":"a"}"#);

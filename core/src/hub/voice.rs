@@ -8,6 +8,7 @@ use crate::frame::{self, Frame, Gap, Say};
 use crate::limits;
 use crate::message::Message;
 use crate::position::Position;
+use crate::pusher::words;
 use crate::refusal::{CLOSE_FRAME_TOO_LARGE, Refusal};
 use crate::session::Format;
 use crate::speech;
@@ -142,6 +143,10 @@ impl Hub {
     /// A subscription ends: for a connection of one channel that is the end of it.
     pub(super) fn fail(&mut self, slot: Slot, channel: &ChannelName, refusal: &Refusal, out: &mut Vec<Output>) {
         let Some(session) = self.session_mut(slot) else { return };
+        if session.tab.is_some() {
+            // It keeps what it has of the channel, and asks again.
+            return self.dismiss(slot, words::CLOSE_COME_BACK, refusal, out);
+        }
         if !session.format.is_many() {
             return self.dismiss(slot, refusal.code.close_code(), refusal, out);
         }

@@ -11,6 +11,10 @@ use crate::message::Message;
 pub const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
 /// Its answer.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":{}}"#;
+/// Close code for a connection whose tab has another one: its client does not come back.
+pub const CLOSE_TAKEN_OVER: u16 = 4009;
+/// Close code for a connection of which something cannot be had for now: its client comes back after a second.
+pub const CLOSE_COME_BACK: u16 = 4100;
 /// The name of an event that was published without one.
 const NAMELESS: &str = "message";
 

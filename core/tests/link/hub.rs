@@ -125,6 +125,7 @@ impl World {
             expires_at: None,
             grants: self.grants.clone(),
             info: None,
+            resume: None,
             wants: Vec::new(),
         };
         self.drive_hub(nth, Input::Connect { connect, connection }, Some(reader))

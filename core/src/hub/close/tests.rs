@@ -57,6 +57,7 @@ impl World {
             expires_at: None,
             grants: Grants::default(),
             info: None,
+            resume: None,
             wants,
         };
         self.handle(Input::Connect { connect, connection: connection.into() });
