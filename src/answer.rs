@@ -3,6 +3,7 @@
 use dormouse_core::frame::{self, SUBPROTOCOL};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
+use dormouse_core::pusher::words::close_code;
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_durable::json;
 use worker::web_sys::Response;
@@ -31,6 +32,14 @@ pub(crate) fn refuse(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {
         headers.set("retry-after", &limits::RETRY_AFTER_S.to_string())?;
     }
     Ok(response)
+}
+
+/// A refusal as clients of Pusher's protocol read it: the socket is accepted, and closed with the code that says what they shall do.
+pub(crate) fn close_pusher(refusal: &Refusal) -> Result<Response> {
+    let pair = WebSocketPair::new()?;
+    pair.server.accept()?;
+    pair.server.close(Some(close_code(refusal)), Some(refusal.code.name()))?;
+    worker::Response::from_websocket(pair.client).map(Response::from)
 }
 
 fn close(head: &Head<'_>, refusal: &Refusal) -> Result<Response> {

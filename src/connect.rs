@@ -1,12 +1,12 @@
 //! Connecting: a socket goes to its room, or to a Hub; an event stream is bridged to a socket of theirs, so that they can sleep.
 
-use crate::answer::failed;
+use crate::answer::{close_pusher, failed};
 use crate::bridge::Bridge;
 use crate::hubs;
 use crate::now_s;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::Config;
-use dormouse_core::edge::{ManyAdmission, Route, admit, admit_many};
+use dormouse_core::edge::{AppPath, ManyAdmission, Route, admit, admit_app, admit_many};
 use dormouse_core::frame::SUBPROTOCOL;
 use dormouse_core::head::Head;
 use dormouse_core::refusal::{Code, Refusal};
@@ -49,6 +49,21 @@ pub(crate) async fn connect_many(
     head: &Head<'_>,
 ) -> Result<web_sys::Response, Refusal> {
     enter_hub(request, env, &admit_many(config, route, head, now_s())?).await
+}
+
+/// Pusher's protocol. As above; who may not in is told by the code of a close.
+pub(crate) async fn connect_app(
+    request: &web_sys::Request,
+    env: &Env,
+    config: Result<&Config, Refusal>,
+    path: &AppPath,
+    head: &Head<'_>,
+) -> Result<web_sys::Response, Refusal> {
+    let entered = async { enter_hub(request, env, &admit_app(config?, path, head)?).await };
+    match entered.await {
+        Err(refusal) if head.wants_websocket() => close_pusher(&refusal).map_err(|error| failed(&error)),
+        answer => answer,
+    }
 }
 
 async fn enter_hub(

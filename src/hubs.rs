@@ -2,6 +2,7 @@
 
 use dormouse_core::edge::{Hubs, Search, Try, region};
 use dormouse_core::hub::HubConnect;
+use dormouse_core::link::series;
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_durable::HubStub;
 use std::cell::RefCell;
@@ -21,15 +22,16 @@ pub(crate) async fn connect(
     connect: &HubConnect,
 ) -> Result<Response, Refusal> {
     let region = region_of(request);
-    let mut search = Search::new(HUBS.with_borrow(|hubs| hubs.first(app, region, now())));
+    let series = &series(connect.format, region);
+    let mut search = Search::new(HUBS.with_borrow(|hubs| hubs.first(app, series, now())));
     while let Some(next) = search.step() {
         let (nth, answer) = match next {
-            Try::Connect(nth) => (nth, HubStub::new(env, app, region, nth)?.connect(connect, region).await.map(Some)),
-            Try::Look(nth) => (nth, HubStub::new(env, app, region, nth)?.look(region).await.map(|()| None)),
+            Try::Connect(nth) => (nth, HubStub::new(env, app, series, nth)?.connect(connect, region).await.map(Some)),
+            Try::Look(nth) => (nth, HubStub::new(env, app, series, nth)?.look(region).await.map(|()| None)),
         };
         match answer {
             Err(refusal) if refusal.code == Code::Full => {
-                let next = HUBS.with_borrow_mut(|hubs| hubs.full(app, region, nth, now()));
+                let next = HUBS.with_borrow_mut(|hubs| hubs.full(app, series, nth, now()));
                 search.full(nth, next);
             }
             Ok(Some(response)) => return Ok(response),

@@ -57,6 +57,7 @@ async fn serve(
         Route::Page => page::page(request, env, head).await,
         Route::Up => config().map(|_| json(200, r#"{"status":"ok"}"#)),
         Route::Room(channel) => connect::connect(request, env, config()?, channel, head).await,
+        Route::App(path) => connect::connect_app(request, env, config(), path, head).await,
         Route::Connect | Route::Events => connect::connect_many(request, env, config()?, &route, head).await,
         Route::Publish | Route::PublishRaw(_) => publish::publish(request, env, config()?, &route, head).await,
         Route::Channels => channels::list(env, config()?, head).await,

@@ -62,6 +62,19 @@ impl ChannelName {
         self.0.starts_with("presence-")
     }
 
+    /// Whether whoever comes is told the last message: `cache-…`, behind any of the other prefixes.
+    #[must_use]
+    pub fn is_cache(&self) -> bool {
+        let own = ["private-encrypted-", "private-", "presence-"].iter().find_map(|prefix| self.0.strip_prefix(prefix));
+        own.unwrap_or(&self.0).starts_with("cache-")
+    }
+
+    /// Whether only its subscribers can read it: `private-encrypted-…`. Clients do not publish into it.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.0.starts_with("private-encrypted-")
+    }
+
     /// Whether joining needs a token that names the channel: `private-…` and `presence-…`.
     #[must_use]
     pub fn needs_token(&self) -> bool {
@@ -103,6 +116,16 @@ mod tests {
         for with in [" ", "a b", "a:", "#x", "a#", "ä", "%", &"x".repeat(165)] {
             assert!(!ChannelName::can_begin(with), "{with}");
         }
+    }
+
+    #[test]
+    fn every_kind_of_channel_may_keep_its_last_message() {
+        for prefix in ["", "private-", "presence-", "private-encrypted-"] {
+            let is_cache = |rest: &str| ChannelName::parse(&format!("{prefix}{rest}")).unwrap().is_cache();
+            assert!(is_cache("cache-a") && is_cache("cache-") && !is_cache("a-cache-") && !is_cache("cache"));
+        }
+        assert!(!ChannelName::parse("#server-to-user-cache-a").unwrap().is_cache());
+        assert!(!ChannelName::parse("encrypted-cache-a").unwrap().is_cache());
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct App {
     /// Whether there is a list of its channels and of the objects that hold its sockets.
     #[serde(default = "yes")]
     pub directory: bool,
+    /// Seconds within which a connection in Pusher's protocol has to subscribe to a private or presence channel, or to sign in. 0: it need not.
+    #[serde(default)]
+    pub authorize_within: u64,
     /// Rules by prefix of the channel's name; the longest prefix wins.
     #[serde(default)]
     pub channels: Vec<Rule>,
@@ -154,12 +157,16 @@ impl Config {
 }
 
 impl App {
-    /// The rule for a channel: that with the longest matching prefix, else the default.
+    /// The rule for a channel: that with the longest matching prefix, else the default. A cache channel keeps its last message whatever the rule says.
     #[must_use]
     pub fn rule(&self, channel: &ChannelName) -> Rule {
         let matching = self.channels.iter().filter(|rule| channel.as_str().starts_with(&rule.prefix));
         let rule = matching.max_by_key(|rule| rule.prefix.len()).cloned().unwrap_or_default();
-        Rule { directory: self.directory, ..rule }
+        let mut rule = Rule { directory: self.directory, ..rule };
+        if channel.is_cache() {
+            rule.history.size = rule.history.size.max(1);
+        }
+        rule
     }
 
     fn check(&self, at: &str) -> Result<(), ConfigError> {
@@ -193,6 +200,10 @@ impl App {
         }
         if !(1..=limits::SOCKETS_MAX).contains(&self.hub_connections) {
             return Err(wrong(&format!("{at}.hub_connections"), &format!("1 to {}", limits::SOCKETS_MAX)));
+        }
+        if self.authorize_within > limits::AUTHORIZE_WITHIN_MAX_S {
+            let problem = format!("0 to {}", limits::AUTHORIZE_WITHIN_MAX_S);
+            return Err(wrong(&format!("{at}.authorize_within"), &problem));
         }
         if self.channels.len() > limits::RULES_MAX {
             return Err(wrong(&format!("{at}.channels"), &format!("at most {} rules", limits::RULES_MAX)));
@@ -258,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_channel_keeps_a_message_whatever_its_rule_says() {
+        let apps = r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"channels":[{"history":{"size":0}}]}]"#;
+        let config = Config::parse(apps).unwrap();
+        let size = |name: &str| config.app(None).unwrap().rule(&ChannelName::parse(name).unwrap()).history.size;
+        assert_eq!((size("a"), size("cache-a"), size("private-encrypted-cache-a")), (0, 1, 1));
+    }
+
+    #[test]
     fn with_several_apps_the_key_is_needed() {
         let apps =
             r#"[{"id":"1","key":"a","secrets":["dev-secret"]},{"id":"2","key":"b","secrets":["0123456789abcdef"]}]"#;
@@ -294,6 +313,10 @@ mod tests {
             (
                 r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"channels":[{"connections":32001}]}]"#,
                 "APPS[0].channels[0].connections: 0 to 32000",
+            ),
+            (
+                r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"authorize_within":3601}]"#,
+                "APPS[0].authorize_within: 0 to 3600",
             ),
             (
                 r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"],"channels":[{"history":{"ttl":0}}]}]"#,

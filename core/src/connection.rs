@@ -1,12 +1,12 @@
 //! A connection's id: random, and it says which object has the connection, so that one request finds it. `<random>:<channel>` in a Room,
 //! `<random>:<region>:<n>` in a Hub; neither channels nor regions have a colon. In the `pusher` dialect it is `<place>.<random>`, both decimal (its clients and server
-//! libraries hold on to `^\d+\.\d+$`), and the place is 9 n + region. Made and read here only.
+//! libraries hold on to `^\d+\.\d+$`), and the place is 9 n + region, of a Hub of its own kind ([`crate::link::series`]). Made and read here only.
 
 use crate::channel::ChannelName;
 use crate::close::Holder;
 use crate::edge::REGIONS;
 use crate::limits;
-use crate::link::hub_name;
+use crate::link::{PUSHER_SERIES, hub_name, series};
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 
@@ -21,6 +21,8 @@ pub struct ConnectionId {
 enum Place {
     Room(ChannelName),
     Hub(&'static str, u32),
+    /// Of those that speak Pusher's protocol.
+    PusherHub(&'static str, u32),
 }
 
 /// The id of a new connection of a Room. `random` is [`limits::CONNECTION_RANDOM`] hexadecimal digits.
@@ -37,7 +39,8 @@ pub fn in_hub(format: Format, random: &str, hub: &str) -> String {
     if format != Format::Pusher {
         return format!("{random}:{place}");
     }
-    let (region, nth) = place.split_once(':').unwrap_or_default();
+    let (series, nth) = place.split_once(':').unwrap_or_default();
+    let region = series.strip_prefix(PUSHER_SERIES).unwrap_or(series);
     let region = REGIONS.iter().position(|known| *known == region).unwrap_or_default();
     let place = nth.parse::<u32>().map_or(0, u64::from) * REGIONS.len() as u64 + region as u64;
     let random = random.get(..16).and_then(|half| u64::from_str_radix(half, 16).ok()).unwrap_or_default();
@@ -64,6 +67,7 @@ impl ConnectionId {
         match &self.place {
             Place::Room(channel) => Holder::Channel(channel.clone()),
             Place::Hub(region, nth) => Holder::Hub(hub_name(app, region, *nth)),
+            Place::PusherHub(region, nth) => Holder::Hub(hub_name(app, &series(Format::Pusher, region), *nth)),
         }
     }
 }
@@ -77,7 +81,7 @@ fn read_socket_id(place: &str, random: &str) -> Option<Place> {
     decimal(random)?;
     let (place, regions) = (decimal(place)?, REGIONS.len() as u64);
     let region = REGIONS.get(usize::try_from(place % regions).ok()?)?;
-    Some(Place::Hub(region, u32::try_from(place / regions).ok()?))
+    Some(Place::PusherHub(region, u32::try_from(place / regions).ok()?))
 }
 
 fn read(text: &str) -> Option<Place> {
@@ -104,7 +108,7 @@ mod tests {
     use crate::close::Holder;
     use crate::edge::REGIONS;
     use crate::limits;
-    use crate::link::hub_name;
+    use crate::link::{hub_name, series};
     use crate::session::Format;
 
     const RANDOM: &str = "0123456789abcdef0123456789abcdef";
@@ -122,6 +126,7 @@ mod tests {
             let id = in_hub(Format::Many, RANDOM, &hub);
             assert_eq!(id, format!("{RANDOM}:{region}:{nth}"));
             assert_eq!(ConnectionId::parse(&id).unwrap().holder("app_1-x"), Holder::Hub(hub.clone()));
+            let hub = hub_name("app_1-x", &series(Format::Pusher, region), nth);
             let id = in_hub(Format::Pusher, RANDOM, &hub);
             let (place, random) = id.split_once('.').unwrap();
             assert!(place.parse::<u64>().is_ok() && random.parse::<u64>() == Ok(0x0123_4567_89ab_cdef), "{id}");

@@ -1,5 +1,6 @@
 //! The door: what the Worker does with a request. Everything is refused here, before an object is touched.
 
+mod app;
 mod channels;
 mod connect;
 mod hubs;
@@ -8,6 +9,7 @@ mod members;
 mod publish;
 mod region;
 
+pub use app::{AppPath, admit_app};
 pub use channels::{Listing, Tally, listing, operator, user_id};
 pub use connect::{Admission, admit};
 pub use hubs::{Hubs, Search, Try};
@@ -38,6 +40,8 @@ pub enum Route {
     Room(ChannelName),
     /// `GET /connect`: a WebSocket of many channels.
     Connect,
+    /// `GET /app/{key}` behind any path: a WebSocket in Pusher's protocol.
+    App(AppPath),
     /// `GET /events`: an event stream of many channels.
     Events,
     /// `POST /publish`.
@@ -76,7 +80,9 @@ pub fn route(head: &Head<'_>) -> Result<Route, Refusal> {
         [Some("channels"), Some(channel), Some("messages"), None] => (Route::Messages(decode(channel)?), "GET"),
         [Some("channels"), Some(channel), Some("members"), None] => (Route::Members(decode(channel)?), "GET"),
         [Some(""), None, ..] => (Route::Page, "GET"),
-        _ if matches!(head.method, "GET" | "HEAD") => (Route::Page, "GET"),
+        _ if matches!(head.method, "GET" | "HEAD") => {
+            (AppPath::parse(head.path).map_or(Route::Page, Route::App), "GET")
+        }
         _ => return Err(not_found()),
     };
     // A HEAD is answered as a GET without its body; a connection has nothing but a body that never ends.
@@ -178,6 +184,14 @@ mod tests {
         for id in ["", "%ff", &"u".repeat(129)] {
             assert_eq!(to("DELETE", &format!("/users/{id}/connections")), Err(Code::InvalidField), "{id}");
         }
+        for path in ["/app/k", "/anything/at/all/app/k", "/rooms/app/k"] {
+            assert!(matches!(to("GET", path), Ok(Route::App(app)) if app.key == "k"), "{path}");
+            assert_eq!(to("POST", path), Err(Code::NotFound), "{path}");
+        }
+        // Every other route comes first.
+        assert!(matches!(to("GET", "/channels/app/messages"), Ok(Route::Messages(_))));
+        assert_eq!(to("DELETE", "/users/app/connections"), Ok(Route::UserConnections("app".into())));
+        assert_eq!(to("HEAD", "/app/k"), Err(Code::MethodNotAllowed));
         assert_eq!(to("POST", "/publish"), Ok(Route::Publish));
         assert!(matches!(to("POST", "/publish/a"), Ok(Route::PublishRaw(_))));
         for path in [

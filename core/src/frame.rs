@@ -6,6 +6,7 @@ pub mod members;
 use crate::channel::ChannelName;
 use crate::message::{Message, Payload, check_event, check_id};
 use crate::position::Position;
+use crate::pusher::words;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use base64::Engine;
@@ -119,8 +120,10 @@ pub fn say(channel: &ChannelName, format: Format, say: &Say) -> Option<Frame> {
     if format.is_stream() {
         return crate::stream::say(channel, format, say).map(Frame::Text);
     }
-    if format.is_raw() {
-        return None;
+    match (format, say) {
+        (Format::Pusher, Say::Gap(gap)) => return Some(words::gap(channel, gap)),
+        (Format::Raw | Format::Pusher, _) => return None,
+        _ => {}
     }
     let channel = channel.as_str();
     let out = match say {
@@ -150,7 +153,7 @@ pub fn message(channel: &ChannelName, format: Format, position: Position, messag
         Format::Raw => raw(&message.payload),
         Format::Stream | Format::RawStream => Frame::Text(crate::stream::message(format, position, message)),
         Format::ManyStream => Frame::Text(crate::stream::message_of_many(channel, position, message)),
-        Format::Pusher => Frame::Text(crate::pusher::words::message(channel, message)),
+        Format::Pusher => Frame::Text(words::message(channel, message)),
     }
 }
 

@@ -12,6 +12,7 @@ mod event;
 mod occupancy;
 mod presence;
 mod publish;
+mod pusher;
 mod relay;
 mod resume;
 mod session;
@@ -32,6 +33,7 @@ use crate::rate::Buckets;
 use crate::refusal::{Code, Refusal};
 use crate::resume::Held;
 use crate::room::Turn;
+use crate::session::Format;
 use calls::Calls;
 use channel::Channel;
 use presence::Members;
@@ -119,7 +121,7 @@ impl Hub {
             }
             let channel = self.channels.entry(channel.clone()).or_default();
             match *stage {
-                Stage::Joining(_) | Stage::Behind(_) => channel.waiting.push(slot),
+                Stage::Joining(_) | Stage::Listing(_) | Stage::Behind(_) => channel.waiting.push(slot),
                 Stage::Live(position) => {
                     channel.live.push((slot, session.format));
                     // All are of one epoch: when it changes, every attachment is written.
@@ -161,7 +163,7 @@ impl Hub {
         match input {
             Input::Connect { connect, connection, held } => self.connect(connect, connection, held, turn, out),
             Input::Frame { slot, frame } => self.hear(slot, frame, turn, out),
-            Input::FrameTooLong { slot } => self.dismiss_too_large(slot, limits::FRAME_BYTES_MAX, out),
+            Input::FrameTooLong { slot } => self.hear_too_long(slot, turn, out),
             Input::Left { slot } => {
                 self.left(slot, out);
                 self.look_if_deserted(out);
@@ -190,13 +192,14 @@ impl Hub {
             }
             Input::Registered { at, state, answer } => self.registered((at, state), answer, out),
             Input::Look => self.look(),
+            Input::Swept => self.wake_at(turn.now + limits::RESUME_KEEP_MS, out),
             Input::Alarm { kept } => self.alarm(kept, turn, out),
         }
         self.report_all(out);
         self.look_after_tabs(begin, out);
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
             self.unlooked_bytes = 0;
-            out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX });
+            out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX, code: self.too_slow() });
         }
         self.calls.start(out);
         self.relays.start(out);
@@ -226,6 +229,7 @@ impl Hub {
             connection,
             format: connect.format,
             user: connect.user,
+            authorize_by: self.authorize_by(connect.format),
             expires_at: connect.expires_at,
             grants: connect.grants,
             info: connect.info,
@@ -242,12 +246,12 @@ impl Hub {
         let slot = self.place(session.clone());
         self.tab_came(slot);
         let welcome = session.format.is_many().then(|| session.connection.clone());
-        let expires_at = session.expires_at;
+        let ends_at = session.ends_at();
         out.push(Output::Accept { slot, session });
         if let Some(connection) = welcome {
             self.tell(slot, &Tell::Welcome { connection: &connection }, out);
         }
-        if let Some(at) = expires_at {
+        if let Some(at) = ends_at {
             self.wake_at(at, out);
         }
         for want in connect.wants {
@@ -272,6 +276,9 @@ impl Hub {
         if let Err(strikes) = self.frames.take(&connection, turn.now) {
             return self.too_often(slot, strikes, limits::HUB_FRAME_RATE, out);
         }
+        if format == Format::Pusher {
+            return self.hear_pusher(slot, &frame, turn, out);
+        }
         let ask = match frame {
             Frame::Text(text) => crate::frame::many::parse(&text),
             Frame::Binary(_) => Err(crate::speech::no_binary()),
@@ -293,7 +300,7 @@ impl Hub {
         self.armed = None;
         let mut due: Vec<u64> = Vec::new();
         for slot in 0..Slot::try_from(self.sessions.len()).unwrap_or(Slot::MAX) {
-            match self.session(slot).and_then(|session| session.expires_at) {
+            match self.session(slot).and_then(HubSession::ends_at) {
                 Some(at) if at <= turn.now => {
                     let refusal = Refusal::new(Code::Expired, "the token has expired: come back with a new one");
                     self.dismiss(slot, refusal.code.close_code(), &refusal, out);

@@ -219,6 +219,11 @@ pub const HUB_REVIEW_MS: u64 = 24 * 3600 * 1000;
 
 /// Size of a member's data in bytes; Pusher's own bound for `user_info`. Past it: 413 `too_large`.
 pub const MEMBER_DATA_BYTES: usize = 1024;
+/// The longest that an app may leave connections in Pusher's protocol unauthorised when it asks for a bound, in seconds: an hour. Past it: `APPS` is refused.
+pub const AUTHORIZE_WITHIN_MAX_S: u64 = 3_600;
+/// Users on the watchlist of one connection; Pusher's own bound. Past it: in-band error 4302, and none of them is watched.
+pub const WATCHLIST_MAX: usize = 100;
+
 /// Members of one channel, each with its data in the Room's memory while it is looked at: 20 MB at most. Past it: 503 `overloaded`.
 pub const MEMBERS_MAX: usize = 20_000;
 /// Members whom a newcomer is told at once: Pusher's own bound for a presence channel. Past it the count is told, and the list is paged over HTTP.

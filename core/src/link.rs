@@ -15,6 +15,7 @@ use crate::message::{Message, NewMessage};
 use crate::position::Position;
 use crate::presence::Changes;
 use crate::refusal::{Code, Refusal};
+use crate::session::Format;
 use serde::{Deserialize, Serialize};
 
 /// The binding of the Hub class in `wrangler.toml`.
@@ -28,10 +29,26 @@ pub const MISSED_PATH: &str = "/missed";
 /// Brings a Hub messages: `POST`, body [`Delivery`], answer [`Receipt`].
 pub const DELIVER_PATH: &str = "/deliver";
 
-/// The name of a Hub: an app's id and a region have no colon.
+/// What stands before the region where a Hub's sockets speak Pusher's protocol.
+pub(crate) const PUSHER_SERIES: &str = "pusher-";
+
+/// The series in which Hubs of a region are numbered that hold sockets of a format. Those that speak Pusher's protocol have their own: the runtime answers one spelling of a
+/// ping for each object.
 #[must_use]
-pub fn hub_name(app: &str, region: &str, nth: u32) -> String {
-    format!("v1:{app}:{region}:{nth}")
+pub fn series(format: Format, region: &str) -> String {
+    if format == Format::Pusher { format!("{PUSHER_SERIES}{region}") } else { region.to_owned() }
+}
+
+/// The name of a Hub: an app's id and a series have no colon.
+#[must_use]
+pub fn hub_name(app: &str, series: &str, nth: u32) -> String {
+    format!("v1:{app}:{series}:{nth}")
+}
+
+/// Whether a Hub of that name holds sockets that speak Pusher's protocol.
+#[must_use]
+pub fn speaks_pusher(hub: &str) -> bool {
+    hub.splitn(3, ':').nth(2).is_some_and(|place| place.starts_with(PUSHER_SERIES))
 }
 
 /// The app's id that a Hub's name says.

@@ -2,6 +2,8 @@
 //!
 //! The wire strings of its sockets stand in [`words`] only.
 
+pub mod ask;
+pub mod auth;
 pub mod words;
 
 use crate::message::Payload;

@@ -122,6 +122,9 @@ pub struct Refusal {
     /// With `method_not_allowed`: the methods that are.
     #[serde(skip)]
     pub allow: Option<&'static str>,
+    /// Its number in the `pusher` dialect, where `code` alone does not say it.
+    #[serde(skip)]
+    pub pusher: Option<u16>,
 }
 
 impl core::fmt::Display for Refusal {
@@ -139,7 +142,12 @@ impl Refusal {
         } else {
             message
         };
-        Self { code, message, position: None, allow: None }
+        Self { code, message, position: None, allow: None, pusher: None }
+    }
+
+    /// A refusal that has a number of its own in the `pusher` dialect.
+    pub fn numbered(code: Code, number: u16, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { pusher: Some(number), ..Self::new(code, message) }
     }
 
     /// `{"error":{…}}`.

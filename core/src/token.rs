@@ -68,7 +68,7 @@ impl Token {
         }
         let mut token = claims.custom.clone();
         token.expires_at_s = expires_at_s;
-        if token.grants.0.len() > limits::TOKEN_PATTERNS_MAX {
+        if token.grants.is_too_many() {
             return Err(bad("the token has more than 100 channel patterns"));
         }
         if token.sub.as_ref().is_some_and(|sub| sub.is_empty() || sub.chars().count() > limits::USER_ID_MAX) {
@@ -94,6 +94,12 @@ impl Grants {
     #[must_use]
     pub fn allow(&self, channel: &ChannelName, grant: Grant) -> bool {
         self.0.iter().any(|(pattern, grants)| grants.contains(&grant) && matches(pattern, channel.as_str()))
+    }
+
+    /// Whether they have more patterns than are tried ([`limits::TOKEN_PATTERNS_MAX`]).
+    #[must_use]
+    pub fn is_too_many(&self) -> bool {
+        self.0.len() > limits::TOKEN_PATTERNS_MAX
     }
 
     /// Whether they grant nothing.

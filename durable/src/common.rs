@@ -2,8 +2,10 @@
 
 use dormouse_core::frame::{Frame, PING, PONG};
 use dormouse_core::limits;
+use dormouse_core::pusher::words;
 use dormouse_core::refusal::Refusal;
 use dormouse_core::room::Turn;
+use dormouse_core::session::Format;
 use js_sys::{Function, JsString, Uint8Array};
 use std::rc::{Rc, Weak};
 use wasm_bindgen::prelude::*;
@@ -57,9 +59,10 @@ pub(crate) fn refuse(refusal: &Refusal) -> web_sys::Response {
 }
 
 /// Has the runtime answer pings without waking the object. Every time that a socket is accepted: it is cheap, and an object that was rebuilt does not know
-/// whether it did.
-pub(crate) fn answer_pings(state: &DurableObjectState) {
-    if let Ok(pair) = WebSocketRequestResponsePair::new(PING, PONG) {
+/// whether it did. An object has one spelling, so one whose sockets speak Pusher's protocol has no others.
+pub(crate) fn answer_pings(state: &DurableObjectState, format: Format) {
+    let (ping, answer) = if format == Format::Pusher { (words::PING, words::PONG) } else { (PING, PONG) };
+    if let Ok(pair) = WebSocketRequestResponsePair::new(ping, answer) {
         let _ = state.set_websocket_auto_response(&pair);
     }
 }

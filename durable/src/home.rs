@@ -234,7 +234,7 @@ impl Home {
 
     fn accept(&self, session: Session) {
         let Some(socket) = self.arriving.borrow_mut().take() else { return };
-        answer_pings(&self.state);
+        answer_pings(&self.state, session.format);
         let open = self.open();
         self.deserted.set(false);
         if let Err(error) = sockets::accept(&self.state, &socket, &session) {

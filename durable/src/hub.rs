@@ -69,7 +69,7 @@ impl Hub {
     #[wasm_bindgen(js_name = webSocketMessage)]
     pub fn on_message(&self, socket: &WebSocket, message: &JsValue) {
         let Some((hall, slot)) = self.known(socket) else {
-            return sockets::close(socket, Code::Internal.close_code(), Code::Internal.name());
+            return self.hall.iter().for_each(|hall| hall.close_broken(socket));
         };
         hall.drive(match frame(message) {
             Some(frame) => Input::Frame { slot, frame },

@@ -93,9 +93,9 @@ pub struct HubStub {
 }
 
 impl HubStub {
-    /// The nth Hub of an app in a region.
-    pub fn new(env: &Env, app: &str, region: &str, nth: u32) -> Result<Self, Refusal> {
-        Self::named(env, hub_name(app, region, nth))
+    /// The nth Hub of an app in a series ([`dormouse_core::link::series`]).
+    pub fn new(env: &Env, app: &str, series: &str, nth: u32) -> Result<Self, Refusal> {
+        Self::named(env, hub_name(app, series, nth))
     }
 
     /// The Hub with that object name.

@@ -145,7 +145,7 @@ pub(super) fn wants_raw(head: &Head<'_>) -> Result<bool, Refusal> {
 
 /// Browsers say where a page is from, and only that is checked: exactly, against the list (CVE-2022-42975 came of patterns).
 /// Other clients say nothing, and need no list.
-fn check_origin(app: &App, head: &Head<'_>) -> Result<Option<String>, Refusal> {
+pub(super) fn check_origin(app: &App, head: &Head<'_>) -> Result<Option<String>, Refusal> {
     let origin = head.header("origin");
     if app.origins.is_empty() {
         return Ok(Some("*".to_owned()));

@@ -52,7 +52,8 @@ pub fn changes(channel: &ChannelName, format: Format, count: u64, left: &[&Left]
 }
 
 fn frame(format: Format, name: &str, out: &Out<'_>) -> Option<Frame> {
-    if format.is_raw() {
+    // Pusher's words are others.
+    if format.is_raw() || format == Format::Pusher {
         return None;
     }
     let text = serde_json::to_string(out).ok()?;

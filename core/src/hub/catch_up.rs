@@ -10,6 +10,7 @@ use crate::limits;
 use crate::link::Delivery;
 use crate::message::Message;
 use crate::position::Position;
+use crate::pusher::words::cache_miss;
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use std::collections::hash_map::Entry;
@@ -137,6 +138,14 @@ impl Hub {
             self.send_all(&[slot], format, channel, batch.of(channel, format, &missed), out);
         }
         self.tell_tab(slot);
+        if joining
+            && format == Format::Pusher
+            && matches!(from, Begin::Last(_))
+            && !resumes
+            && delivery.messages.is_empty()
+        {
+            Self::send(slot, cache_miss(channel), out);
+        }
         self.goes_on(slot, channel, from, end, have, out);
     }
 

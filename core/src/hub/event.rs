@@ -156,6 +156,8 @@ pub enum Input {
     },
     /// The time of [`Output::LookIn`] is over.
     Look,
+    /// The driver has deleted what it kept of tabs for long enough, and there is something left.
+    Swept,
     /// The alarm rang.
     Alarm {
         /// The rows of [`Output::Keep`], and whether they are marked.
@@ -193,6 +195,8 @@ pub enum Output {
     CloseSlow {
         /// Bytes.
         unsent: u32,
+        /// The close code.
+        code: u16,
     },
     /// Close a socket. Its [`Input::Left`] comes later, or not at all.
     Close {

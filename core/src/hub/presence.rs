@@ -124,9 +124,9 @@ pub(super) fn restore(
     session: &HubSession,
     subscription: &Subscription,
 ) {
-    let Some(user) = session.user.as_deref().filter(|_| !matches!(subscription.stage, Stage::Joining(_))) else {
-        return;
-    };
+    let is_member = subscription.told.is_some() || !matches!(subscription.stage, Stage::Joining(_));
+    let user = subscription.user.as_deref().or(session.user.as_deref());
+    let Some(user) = user.filter(|_| is_member) else { return };
     if !presence.contains_key(&subscription.channel) {
         presence.insert(subscription.channel.clone(), Members::default());
     }
@@ -153,7 +153,7 @@ impl Hub {
             return;
         }
         let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
-        let Some((session, user)) = session.and_then(|session| Some((session, session.user.as_deref()?))) else {
+        let Some((session, user)) = session.and_then(|session| Some((session, session.member(channel)?))) else {
             return;
         };
         let members = self.presence.entry(channel.clone()).or_default();
@@ -198,7 +198,7 @@ impl Hub {
     /// The connection whose data was shown has gone. The Room goes on showing it; what is said when everything has to be said again is what another one shows.
     fn show_another(&mut self, user: &str, channel: &ChannelName) {
         let Some(members) = self.presence.get(channel) else { return };
-        let is_users = |slot: &Slot| self.session(*slot).is_some_and(|session| session.user.as_deref() == Some(user));
+        let is_users = |slot: &Slot| self.session(*slot).is_some_and(|session| session.member(channel) == Some(user));
         let Some(other) = members.slots().find(is_users) else { return };
         if let Some(here) = self.presence.get_mut(channel).and_then(|members| members.users.get_mut(user)) {
             here.first = other;

@@ -64,14 +64,14 @@ impl Hub {
         self.send_on(slot, channel, message, out);
     }
 
-    fn rate(&mut self, per_second: u32) -> &mut Buckets {
+    pub(super) fn rate(&mut self, per_second: u32) -> &mut Buckets {
         self.publishes.entry(per_second).or_insert_with(|| Buckets::new(per_second))
     }
 
-    fn send_on(&mut self, slot: Slot, channel: &ChannelName, mut message: Message, out: &mut Vec<Output>) {
+    pub(super) fn send_on(&mut self, slot: Slot, channel: &ChannelName, mut message: Message, out: &mut Vec<Output>) {
         let Some(session) = self.session(slot) else { return };
         let connection = session.connection.clone();
-        message.user.clone_from(&session.user);
+        message.user = session.member(channel).map(str::to_owned);
         let Some(known) = self.channels.get_mut(channel) else { return };
         let bytes = message.bytes();
         if known.outbox.len() >= limits::HUB_PENDING_MAX || known.outbox_bytes + bytes > limits::HUB_PENDING_BYTES {

@@ -209,7 +209,7 @@ impl Hub {
             self.depart(slot, user.as_deref(), &subscription.channel, out);
             self.take_out(slot, &subscription.channel, out);
         }
-        out.push(Output::Close { slot, code: words::CLOSE_TAKEN_OVER, reason: "this tab has another connection" });
+        out.push(Output::Close { slot, code: words::NOT_AUTHORIZED, reason: "this tab has another connection" });
         Some(held)
     }
 
@@ -229,7 +229,7 @@ impl Hub {
         match stage {
             Stage::Live(_) => self.channels.get(channel).and_then(|known| known.have),
             Stage::Behind(position) => Some(position),
-            Stage::Joining(_) => None,
+            Stage::Joining(_) | Stage::Listing(_) => None,
         }
     }
 }

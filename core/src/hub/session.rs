@@ -5,7 +5,7 @@ use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::limits;
 use crate::position::Position;
-use crate::presence::MemberData;
+use crate::presence::{Member, MemberData};
 use crate::refusal::{Code, Refusal};
 use crate::session::Format;
 use crate::token::Grants;
@@ -20,13 +20,16 @@ pub struct HubSession {
     /// How it is spoken to.
     #[serde(rename = "f")]
     pub format: Format,
-    /// The token's user.
+    /// The token's user, or who signed in.
     #[serde(rename = "u", skip_serializing_if = "Option::is_none", default)]
     pub user: Option<String>,
+    /// When it has to have been authorised, in milliseconds, where it has not been.
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none", default)]
+    pub authorize_by: Option<u64>,
     /// When its token expires, in milliseconds.
     #[serde(rename = "x", skip_serializing_if = "Option::is_none", default)]
     pub expires_at: Option<u64>,
-    /// What its token grants.
+    /// What its token grants, or what it signed in with.
     #[serde(rename = "g", skip_serializing_if = "Grants::is_empty", default)]
     pub grants: Grants,
     /// What its token says that the user shows in presence channels.
@@ -55,6 +58,9 @@ pub struct Subscription {
     /// How far it is.
     #[serde(rename = "a")]
     pub stage: Stage,
+    /// In a presence channel: who it is there, where that need not be the connection's user.
+    #[serde(rename = "u", skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<String>,
     /// In a presence channel: what its user shows, if this is the connection that came first.
     #[serde(rename = "d", skip_serializing_if = "Option::is_none", default)]
     pub data: Option<MemberData>,
@@ -76,6 +82,9 @@ pub enum Stage {
     /// It has not been answered: it waits for the channel's home, or for the first batch of what it missed.
     #[serde(rename = "j")]
     Joining(Option<Begin>),
+    /// It has not been answered: it is a member already, and waits for the list of the others.
+    #[serde(rename = "m")]
+    Listing(Option<Begin>),
     /// It is replayed to, and has everything up to this position.
     #[serde(rename = "b")]
     Behind(Position),
@@ -87,7 +96,16 @@ pub enum Stage {
 impl Subscription {
     pub(super) fn wanted(want: &super::Want) -> Self {
         let (channel, may_publish, data) = (want.channel.clone(), want.may_publish, want.data.clone());
-        Self { channel, may_publish, stage: Stage::Joining(want.from), data, told: None, acked: None, follows: false }
+        Self {
+            channel,
+            may_publish,
+            stage: Stage::Joining(want.from),
+            user: None,
+            data,
+            told: None,
+            acked: None,
+            follows: false,
+        }
     }
 
     /// Characters that it will have more when it is live, however far its channel comes, and has been told who is there.
@@ -141,6 +159,25 @@ impl HubSession {
         self.subscriptions.iter().find(|subscription| subscription.channel == *channel)
     }
 
+    /// Who it is in a channel.
+    #[must_use]
+    pub fn member(&self, channel: &ChannelName) -> Option<&str> {
+        let own = self.subscription(channel).and_then(|subscription| subscription.user.as_deref());
+        own.or(self.user.as_deref())
+    }
+
+    /// How the others see it in a presence channel, where nobody of its user came before.
+    pub(super) fn shown_in(&self, channel: &ChannelName) -> Option<Member> {
+        let data = self.subscription(channel)?.data.clone();
+        Some(Member { user: self.member(channel)?.to_owned(), data })
+    }
+
+    /// When it has to go unless something happens, in milliseconds.
+    #[must_use]
+    pub(super) fn ends_at(&self) -> Option<u64> {
+        self.expires_at.into_iter().chain(self.authorize_by).min()
+    }
+
     pub(super) fn subscription_mut(&mut self, channel: &ChannelName) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel)
     }
@@ -168,6 +205,7 @@ mod tests {
             connection: "5c0e".repeat(8),
             format: Format::Many,
             user: Some("7".into()),
+            authorize_by: None,
             expires_at: None,
             grants: Grants::default(),
             info: None,

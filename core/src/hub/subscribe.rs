@@ -31,22 +31,44 @@ impl Hub {
             return Err(Refusal::new(Code::InvalidField, message));
         }
         self.calls.check()?;
-        let mut changed = session.clone();
         let Admitted { may_publish, expires_at, user, info } = admit(&self.app, session, channel, token, self.now)?;
         let data = if channel.has_members() { presence::shown(info.as_ref(), data)? } else { None };
-        let (from, acked) = changed.claim(channel, from, self.now);
+        let expires_at = session.expires_at.into_iter().chain(expires_at).min();
+        let changed = HubSession { user, expires_at, ..session.clone() };
         let stage = Stage::Joining(from);
-        let channel_of = channel.clone();
-        let subscription =
-            Subscription { channel: channel_of, may_publish, stage, data, told: None, acked, follows: false };
+        let subscription = Subscription {
+            channel: channel.clone(),
+            may_publish,
+            stage,
+            user: None,
+            data,
+            told: None,
+            acked: None,
+            follows: false,
+        };
+        self.take_in(slot, changed, subscription, out)
+    }
+
+    /// A connection as it is from now on, with one more channel.
+    pub(super) fn take_in(
+        &mut self,
+        slot: Slot,
+        mut changed: HubSession,
+        mut subscription: Subscription,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
+        let channel = &subscription.channel.clone();
+        if let Stage::Joining(from) = subscription.stage {
+            let (from, acked) = changed.claim(channel, from, self.now);
+            (subscription.stage, subscription.acked) = (Stage::Joining(from), acked);
+        }
         changed.subscriptions.push(subscription);
-        changed.expires_at = changed.expires_at.into_iter().chain(expires_at).min();
-        changed.user = user;
         changed.check_size()?;
+        let ends_at = changed.ends_at();
         if let Some(session) = self.session_mut(slot) {
             *session = changed;
         }
-        if let Some(at) = expires_at {
+        if let Some(at) = ends_at {
             self.wake_at(at, out);
         }
         self.join(slot, channel, out);
@@ -69,8 +91,8 @@ impl Hub {
         let Some(session) = self.session_mut(slot) else { return };
         // Also for one that it does not have: the Hub may have ended it while this was on its way.
         if session.subscription(channel).is_some() {
+            let user = session.member(channel).map(str::to_owned);
             session.subscriptions.retain(|subscription| subscription.channel != *channel);
-            let user = session.user.clone();
             self.remember(slot, out);
             self.depart(slot, user.as_deref(), channel, out);
             self.take_out(slot, channel, out);
@@ -88,9 +110,9 @@ impl Hub {
         for buckets in self.publishes.values_mut() {
             buckets.remove(&session.connection);
         }
-        for Subscription { channel, .. } in session.subscriptions {
-            self.depart(slot, session.user.as_deref(), &channel, out);
-            self.take_out(slot, &channel, out);
+        for Subscription { channel, .. } in &session.subscriptions {
+            self.depart(slot, session.member(channel), channel, out);
+            self.take_out(slot, channel, out);
         }
         if self.reviewer == Some(slot) {
             self.hand_on_review(out);
@@ -253,6 +275,7 @@ impl Hub {
         }
         let stage = self.session(slot).and_then(|session| session.subscription(channel)).map(|one| one.stage);
         match stage {
+            Some(Stage::Joining(from)) if self.lists_first(slot, channel) => self.list_first(slot, channel, from, out),
             Some(Stage::Joining(None)) => self.begin_live(slot, channel, have, None, out),
             Some(Stage::Joining(Some(Begin::After(position)))) if position == have => {
                 self.begin_live(slot, channel, have, Some(true), out);
@@ -262,7 +285,7 @@ impl Hub {
             // It was somewhere that is ahead of this Hub: what it has already will come.
             Some(Stage::Behind(position)) if position.epoch == have.epoch && position.seq > have.seq => {}
             Some(Stage::Behind(position)) => self.ask(channel, Begin::After(position), Reader::Subscription(slot)),
-            Some(Stage::Live(_)) | None => {}
+            Some(Stage::Live(_) | Stage::Listing(_)) | None => {}
         }
     }
 

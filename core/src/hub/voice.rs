@@ -8,7 +8,7 @@ use crate::frame::{self, Frame, Gap, Say};
 use crate::limits;
 use crate::message::Message;
 use crate::position::Position;
-use crate::pusher::words;
+use crate::pusher::{self, words::close_code};
 use crate::refusal::{CLOSE_FRAME_TOO_LARGE, Refusal};
 use crate::session::Format;
 use crate::speech;
@@ -21,8 +21,9 @@ impl Hub {
 
     /// Tells a connection of many channels something; the others have no words for it.
     pub(super) fn tell(&self, slot: Slot, what: &Tell<'_>, out: &mut Vec<Output>) {
-        if let Some(format) = self.session(slot).map(|session| session.format).filter(|format| format.is_many()) {
-            Self::send(slot, tell(format, what), out);
+        let format = self.session(slot).map(|session| session.format).filter(|format| format.is_many());
+        if let Some(frame) = format.and_then(|format| words(format, what)) {
+            Self::send(slot, frame, out);
         }
     }
 
@@ -36,6 +37,13 @@ impl Hub {
         out: &mut Vec<Output>,
     ) {
         let Some(session) = self.session(slot) else { return };
+        if session.format == Format::Pusher {
+            // In a presence channel it has been told already, with who is there.
+            if !channel.has_members() {
+                self.tell(slot, &Tell::Subscribed { channel, position, resumed }, out);
+            }
+            return;
+        }
         if session.format.is_many() {
             // With its place: a stream that breaks before the first message comes back to here.
             let frame = tell(session.format, &Tell::Subscribed { channel, position, resumed });
@@ -114,7 +122,7 @@ impl Hub {
     fn place_of(&self, channel: &ChannelName, stage: Stage) -> Option<Position> {
         match stage {
             Stage::Joining(Some(Begin::After(position))) | Stage::Behind(position) => Some(position),
-            Stage::Joining(_) => None,
+            Stage::Joining(_) | Stage::Listing(_) => None,
             Stage::Live(_) => self.channels.get(channel).and_then(|channel| channel.have),
         }
     }
@@ -143,15 +151,12 @@ impl Hub {
     /// A subscription ends: for a connection of one channel that is the end of it.
     pub(super) fn fail(&mut self, slot: Slot, channel: &ChannelName, refusal: &Refusal, out: &mut Vec<Output>) {
         let Some(session) = self.session_mut(slot) else { return };
-        if session.tab.is_some() {
-            // It keeps what it has of the channel, and asks again.
-            return self.dismiss(slot, words::CLOSE_COME_BACK, refusal, out);
-        }
-        if !session.format.is_many() {
+        // Pusher's protocol has no words for it, and its clients ask for all of their channels again when they come back.
+        if !session.format.is_many() || session.format == Format::Pusher {
             return self.dismiss(slot, refusal.code.close_code(), refusal, out);
         }
         let joining = session.subscription(channel).is_some_and(|one| matches!(one.stage, Stage::Joining(_)));
-        let user = session.user.clone();
+        let user = session.member(channel).map(str::to_owned);
         session.subscriptions.retain(|subscription| subscription.channel != *channel);
         self.remember(slot, out);
         self.depart(slot, user.as_deref(), channel, out);
@@ -179,13 +184,19 @@ impl Hub {
     /// The last words and the close.
     pub(super) fn dismiss(&self, slot: Slot, code: u16, refusal: &Refusal, out: &mut Vec<Output>) {
         let Some(session) = self.session(slot) else { return };
+        let code = if session.format == Format::Pusher { close_code(refusal) } else { code };
         let frame = match session.only_channel() {
             Some(channel) => frame::say(channel, session.format, &Say::Farewell(refusal.clone())),
-            None => Some(tell(session.format, &Tell::Farewell(refusal))),
+            None => words(session.format, &Tell::Farewell(refusal)),
         };
         if let Some(frame) = frame {
             Self::send(slot, frame, out);
         }
         out.push(Output::Close { slot, code, reason: refusal.code.name() });
     }
+}
+
+/// What a connection of many channels is told; `None` where its dialect has no words for it.
+fn words(format: Format, what: &Tell<'_>) -> Option<Frame> {
+    if format == Format::Pusher { pusher::words::tell(what) } else { Some(tell(format, what)) }
 }

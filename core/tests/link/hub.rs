@@ -128,7 +128,7 @@ impl World {
             resume: None,
             wants: Vec::new(),
         };
-        self.drive_hub(nth, Input::Connect { connect, connection }, Some(reader))
+        self.drive_hub(nth, Input::Connect { connect, connection, held: None }, Some(reader))
     }
 
     /// A connection breaks: what was on the wire is lost.

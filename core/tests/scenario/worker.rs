@@ -6,11 +6,12 @@ use dormouse_core::call::{Outcome, room_name};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{Config, ConfigError};
 use dormouse_core::credentials::identify;
-use dormouse_core::edge::{self, ManyAdmission, Route, Target, admit, admit_many, order, region};
+use dormouse_core::edge::{self, ManyAdmission, Route, Target, admit, admit_app, admit_many, order, region};
 use dormouse_core::frame::{self, SUBPROTOCOL};
 use dormouse_core::head::Head;
 use dormouse_core::limits;
-use dormouse_core::link::hub_name;
+use dormouse_core::link::{hub_name, series};
+use dormouse_core::pusher::words::close_code;
 use dormouse_core::refusal::{Code, Refusal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,6 +71,15 @@ fn serve(objects: &mut Objects, apps: &Apps, head: &Head<'_>, body: &[u8], clien
         }
         // The page's own files are the runtime's, and no Directory stands on this stage.
         Route::Page | Route::Channels | Route::Connection(_) | Route::UserConnections(_) => Err(edge::not_found()),
+        Route::App(path) => match config()
+            .and_then(|config| admit_app(config, path, head))
+            .and_then(|admission| enter_hub(objects, &admission, client))
+        {
+            Err(refusal) if head.wants_websocket() => {
+                Ok(Response { refused: Some(close_code(&refusal)), ..Response::new(101, &[], String::new()) })
+            }
+            answer => answer,
+        },
         Route::Connect | Route::Events => {
             let admission = admit_many(config()?, &route, head, now_s)?;
             enter_hub(objects, &admission, client)
@@ -111,7 +121,7 @@ fn connect(
 
 /// Into the first Hub that has room.
 fn enter_hub(objects: &mut Objects, admission: &ManyAdmission, client: &str) -> Result<Response, Refusal> {
-    let (app, near) = (&admission.app, region(None, None));
+    let (app, near) = (&admission.app, &series(admission.connect.format, region(None, None)));
     let mut nth = objects.full.first(app, near, objects.now);
     for _ in 0..limits::HUBS_TRIED_MAX {
         let name = hub_name(app, near, nth);

@@ -60,7 +60,7 @@ impl World {
             resume: None,
             wants,
         };
-        self.handle(Input::Connect { connect, connection: connection.into() });
+        self.handle(Input::Connect { connect, connection: connection.into(), held: None });
         *self.slots.last().unwrap()
     }
 

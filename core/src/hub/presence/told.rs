@@ -7,7 +7,8 @@ use crate::hub::channel::by_format;
 use crate::hub::{Output, Slot};
 use crate::limits;
 use crate::link::Delivery;
-use crate::presence::{Changes, Joined, Left};
+use crate::presence::{Changes, Joined, Left, Member};
+use crate::pusher::words as pusher;
 use crate::session::Format;
 
 impl Hub {
@@ -32,11 +33,10 @@ impl Hub {
         }
         members.have = Some(changes.revision);
         for (format, slots) in by_format(&members.told) {
-            let frames = match &changes.list {
-                Some(list) if !follows => words::members(channel, format, changes.count, list).into_iter().collect(),
-                _ => changed(channel, format, changes, have),
-            };
-            self.say(slots, frames, out);
+            match &changes.list {
+                Some(list) if !follows => self.say_list(slots, format, channel, changes.count, list, out),
+                _ => self.say(slots, changed(channel, format, changes, have), out),
+            }
         }
         self.keep_revision(channel, out);
     }
@@ -56,10 +56,38 @@ impl Hub {
         members.told.extend(&newcomers);
         let list = changes.list.as_deref().unwrap_or_default();
         for (format, slots) in by_format(&newcomers) {
-            self.say(slots, words::members(channel, format, changes.count, list).into_iter().collect(), out);
+            self.say_list(slots, format, channel, changes.count, list, out);
         }
         for (slot, _) in newcomers {
             self.remember_told(slot, channel, revision, out);
+            self.listed(slot, channel, out);
+        }
+    }
+
+    /// Who is there. In Pusher's protocol each has to find itself on the list, also where it is one of the first hundred only.
+    fn say_list(
+        &mut self,
+        slots: Vec<Slot>,
+        format: Format,
+        channel: &ChannelName,
+        count: u64,
+        list: &[Member],
+        out: &mut Vec<Output>,
+    ) {
+        if format != Format::Pusher {
+            return self.say(slots, words::members(channel, format, count, list).into_iter().collect(), out);
+        }
+        let is_listed = |slot: &Slot| {
+            let user = self.session(*slot).and_then(|session| session.member(channel));
+            list.iter().any(|member| user == Some(&member.user))
+        };
+        let (listed, others): (Vec<Slot>, Vec<Slot>) = slots.into_iter().partition(is_listed);
+        if !listed.is_empty() {
+            self.say(listed, vec![pusher::members(channel, count, list, None)], out);
+        }
+        for slot in others {
+            let own = self.session(slot).and_then(|session| session.shown_in(channel));
+            self.say(vec![slot], vec![pusher::members(channel, count, list, own.as_ref())], out);
         }
     }
 
@@ -98,5 +126,8 @@ impl Hub {
 fn changed(channel: &ChannelName, format: Format, changes: &Changes, have: u64) -> Vec<Frame> {
     let left: Vec<&Left> = changes.left.iter().filter(|left| left.at > have).collect();
     let joined: Vec<&Joined> = changes.joined.iter().filter(|joined| joined.at > have).collect();
+    if format == Format::Pusher {
+        return pusher::changes(channel, &left, &joined);
+    }
     words::changes(channel, format, changes.count, &left, &joined)
 }

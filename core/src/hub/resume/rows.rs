@@ -17,7 +17,9 @@ impl Hub {
         let answered = session.subscriptions.iter().filter_map(|one| {
             let sent = match one.stage {
                 _ if !exactly => None,
-                Stage::Joining(Some(Begin::After(position))) => Some(position),
+                Stage::Joining(Some(Begin::After(position))) | Stage::Listing(Some(Begin::After(position))) => {
+                    Some(position)
+                }
                 stage => self.sent_to(&one.channel, stage),
             };
             let follows = one.follows && !exactly;

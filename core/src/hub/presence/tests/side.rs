@@ -158,7 +158,7 @@ impl Side {
         let grants: Grants = serde_json::from_str(r#"{"presence-*":["sub"]}"#).unwrap();
         let (user, expires_at, info) = (Some(user.to_owned()), None, None);
         let connect = HubConnect { version: VERSION, format, user, expires_at, grants, info, resume: None, wants };
-        self.drive(Input::Connect { connect, connection: who.into() });
+        self.drive(Input::Connect { connect, connection: who.into(), held: None });
     }
 
     pub(super) fn says(&mut self, who: &str, text: &str) {
