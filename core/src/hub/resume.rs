@@ -31,7 +31,7 @@ pub struct Tab {
     /// Channels that it had, and has not asked for again yet.
     #[serde(rename = "s", skip_serializing_if = "Vec::is_empty", default)]
     pub claims: Vec<Claim>,
-    /// Until when it may do so, in milliseconds.
+    /// When it will have done so, in milliseconds, if it is there.
     #[serde(rename = "u", default)]
     pub claims_until: u64,
     /// [`Held::lost`].
@@ -75,13 +75,8 @@ impl Tab {
 
 impl HubSession {
     /// Where a tab begins that asks for a channel again, and what it has of it; else what was asked for, and nothing.
-    pub(super) fn claim(
-        &mut self,
-        channel: &ChannelName,
-        from: Option<Begin>,
-        now: u64,
-    ) -> (Option<Begin>, Option<Position>) {
-        let Some(tab) = self.tab.as_mut().filter(|tab| now <= tab.claims_until) else { return (from, None) };
+    pub(super) fn claim(&mut self, channel: &ChannelName, from: Option<Begin>) -> (Option<Begin>, Option<Position>) {
+        let Some(tab) = self.tab.as_mut() else { return (from, None) };
         match tab.claims.iter().position(|claim| claim.channel == *channel) {
             Some(at) => {
                 let claim = tab.claims.swap_remove(at);

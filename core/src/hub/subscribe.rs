@@ -59,7 +59,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let channel = &subscription.channel.clone();
         if let Stage::Joining(from) = subscription.stage {
-            let (from, acked) = changed.claim(channel, from, self.now);
+            let (from, acked) = changed.claim(channel, from);
             (subscription.stage, subscription.acked) = (Stage::Joining(from), acked);
         }
         changed.subscriptions.push(subscription);

@@ -117,7 +117,7 @@ impl View {
                 *count += 1;
             }
         }
-        self.up_to = Some(position.seq.max(known));
+        self.up_to = Some(position.seq.max(self.up_to.unwrap_or_default()));
         Ok(())
     }
 

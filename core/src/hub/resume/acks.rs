@@ -138,6 +138,11 @@ impl Hub {
         let Some(tab) = &mut session.tab else { return };
         tab.pinged = false;
         let was_stalled = core::mem::take(&mut tab.stalled);
+        // It has been there for so long: what it has not asked for by now it does not want.
+        if !ping.noted.is_empty() && ping.at > tab.claims_until {
+            tab.claims.clear();
+            tab.lost = false;
+        }
         let mut moved = Vec::new();
         for Noted { channel, position, .. } in &ping.noted {
             let Some(subscription) = session.subscription_mut(channel) else { continue };

@@ -25,15 +25,14 @@ impl Hub {
             let follows = one.follows && !exactly;
             Some(Claim { channel: one.channel.clone(), acked: one.acked?, sent, follows })
         });
-        let may_claim = self.now <= tab.claims_until;
         // One that is asked for in a moment gets something without a row.
-        let unclaimed = tab.claims.iter().filter(|_| may_claim).map(|claim| {
+        let unclaimed = tab.claims.iter().map(|claim| {
             let sent = claim.sent.filter(|_| exactly);
             Claim { sent, follows: false, ..claim.clone() }
         });
         let claims = answered.chain(unclaimed).collect();
         let was = core::iter::once(&session.connection).chain(&tab.was).take(limits::RESUME_NAMES_MAX);
-        Some(Held { was: was.cloned().collect(), tag: tab.tag.clone(), claims, lost: tab.lost && may_claim })
+        Some(Held { was: was.cloned().collect(), tag: tab.tag.clone(), claims, lost: tab.lost })
     }
 
     /// Writes the rows that this event has changed, before anything that it sends: the runtime holds frames back until what was written before them is on the disk.
