@@ -2,11 +2,15 @@
 
 use crate::limits;
 use crate::refusal::{Code, Refusal};
+use crate::resume::ResumeId;
 use core::fmt;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// What the name of a user's channel begins with (Pusher's own name for it).
 const USER_PREFIX: &str = "#server-to-user-";
+/// What the name of a tab's pointer begins with ([`crate::resume`]): objects alone make and read such names.
+const POINTER_PREFIX: &str = "#resume-";
 
 /// A channel's name: 1 to 164 characters of `A-Za-z0-9_-=@,.;` (Pusher's rule), or a user's channel, `#server-to-user-` and the user's id in the same
 /// alphabet. Safe inside JSON and in an object's name.
@@ -26,6 +30,30 @@ impl ChannelName {
             ));
         }
         Ok(Self(name.to_owned()))
+    }
+
+    /// Checks a name that an object says: also a tab's pointer.
+    pub(crate) fn parse_own(name: &str) -> Result<Self, Refusal> {
+        match name.strip_prefix(POINTER_PREFIX) {
+            Some(hash) if hash.len() == 32 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
+                Ok(Self(name.to_owned()))
+            }
+            _ => Self::parse(name),
+        }
+    }
+
+    /// The channel of a tab, in which the last message says which connection of it was the last one. From a hash of its id: names of objects are not secret.
+    #[must_use]
+    pub fn pointer(id: &ResumeId) -> Self {
+        let hash = Sha256::digest(id.as_str());
+        let hex = hash.iter().take(16).map(|byte| format!("{byte:02x}"));
+        Self(hex.fold(POINTER_PREFIX.to_owned(), |name, byte| name + &byte))
+    }
+
+    /// Whether it is a tab's pointer: nobody joins it or publishes into it but Hubs.
+    #[must_use]
+    pub fn is_pointer(&self) -> bool {
+        self.0.starts_with(POINTER_PREFIX)
     }
 
     /// A user's channel. Ids that are no channel names have none.
@@ -150,6 +178,8 @@ mod tests {
             "a/b",
             "a#b",
             "#user",
+            "#resume-",
+            "#resume-0123456789abcdef0123456789abcdef",
             "ä",
             "a\0",
             "a\"",
@@ -157,6 +187,19 @@ mod tests {
             &"x".repeat(165),
         ] {
             assert!(ChannelName::parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_tabs_pointer_is_a_name_among_objects_only() {
+        let id = crate::resume::ResumeId::parse("0b6f0f5e-3a54-4a3c-9d3b-6b1f4f9d2a10").unwrap();
+        let pointer = ChannelName::pointer(&id);
+        assert!(pointer.is_pointer() && !pointer.as_str().contains("0b6f"), "{pointer}");
+        assert_eq!(ChannelName::parse_own(pointer.as_str()).unwrap(), pointer);
+        assert!(ChannelName::parse(pointer.as_str()).is_err());
+        assert!(serde_json::from_str::<ChannelName>(&format!("\"{pointer}\"")).is_err());
+        for name in ["#resume-", "#resume-x", "#resume-0123456789abcdef0123456789abcdeF"] {
+            assert!(ChannelName::parse_own(name).is_err(), "{name}");
         }
     }
 }

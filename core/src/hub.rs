@@ -191,6 +191,10 @@ impl Hub {
                 self.reported(&channel, at, result, out);
             }
             Input::Registered { at, state, answer } => self.registered((at, state), answer, out),
+            Input::Fetched { id, tag, result } => {
+                self.calls.ended();
+                self.fetched(&id, &tag, result, out);
+            }
             Input::Look => self.look(),
             Input::Swept => self.wake_at(turn.now + limits::RESUME_KEEP_MS, out),
             Input::Alarm { kept } => self.alarm(kept, turn, out),
@@ -302,7 +306,7 @@ impl Hub {
         for slot in 0..Slot::try_from(self.sessions.len()).unwrap_or(Slot::MAX) {
             match self.session(slot).and_then(HubSession::ends_at) {
                 Some(at) if at <= turn.now => {
-                    let refusal = Refusal::new(Code::Expired, "the token has expired: come back with a new one");
+                    let refusal = self.out_of_time(slot);
                     self.dismiss(slot, refusal.code.close_code(), &refusal, out);
                 }
                 at => due.extend(at),

@@ -232,6 +232,9 @@ pub const MEMBERS_LISTED: usize = 100;
 pub const MEMBERS_PER_FRAME: usize = 500;
 /// Joins and leaves in one delivery to a Hub. Past it the others come with the next.
 pub const MEMBERS_PER_DELIVERY: usize = 2_000;
+/// How long the count of members may be too high in a client of Pusher's protocol when somebody has left a channel with more than `MEMBERS_LISTED` of them, in milliseconds:
+/// it cannot take off whom it was not told of, so it is told anew who is there. One request of each of the channel's Hubs, and one row, for so much time in which somebody leaves.
+pub const RELIST_MS: u64 = 10_000;
 /// Members on one page of the list.
 pub const MEMBERS_PAGE_MAX: u64 = 1_000;
 /// Members on a page when no limit is asked for.
@@ -310,3 +313,5 @@ pub const RESUME_SWEEP_MS: u64 = 3600 * 1000;
 pub const RESUME_ROWS_MAX: usize = 40_000;
 /// Connections of a tab that are remembered, for messages that are kept from one of them: a request that was sent before the last reconnects names an older one.
 pub const RESUME_NAMES_MAX: usize = 3;
+/// How long a Hub waits for the one where a tab was before, in milliseconds: the tab's channels wait with it. Past it what it has is lost, and it is told so.
+pub const RESUME_LOOK_MS: u32 = 5_000;

@@ -92,6 +92,28 @@ pub struct Held {
     pub lost: bool,
 }
 
+/// Takes over from the Hub where a tab was: `POST`, body [`TakeOver`], answer [`TakenOver`].
+pub const RESUME_PATH: &str = "/resume";
+
+/// A tab has come to another Hub.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TakeOver {
+    /// [`crate::call::VERSION`].
+    pub version: u32,
+    /// Which tab.
+    pub id: ResumeId,
+    /// What its pointer says: [`Held::tag`].
+    pub tag: String,
+}
+
+/// What the Hub where it was knew of it; it does not any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// `None`: nothing, or nothing that the pointer means.
+    #[serde(default)]
+    pub held: Option<Held>,
+}
+
 /// What a Hub has saved of a channel for its tabs together, for one of its lives: from one loss of all sockets to the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reached {

@@ -207,6 +207,8 @@ impl Hall {
             Output::Drop { channel } => self.kept.drop(&channel),
             Output::Register { state, at, again } => self.register(state, at, again),
             Output::Hold { id, held, open } => self.tabs.hold(&id, &held, open),
+            Output::LetGo { id } => self.tabs.let_go(&id),
+            Output::Fetch { hub, id, tag } => self.fetch_tab(hub, id, tag),
             Output::Reached { channel, acked } => self.tabs.reach(&channel, acked),
             Output::Bound { channel, position } => self.tabs.bound(&channel, position),
             Output::LookIn(pause) => self.spawn(async move |hall| {

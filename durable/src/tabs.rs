@@ -25,6 +25,7 @@ const LIVE: &str = "INSERT INTO lives VALUES (1, ?) ON CONFLICT (one) DO UPDATE 
 const MOURNED: &str = "SELECT channel FROM reached WHERE life = ? AND bound IS NULL";
 const HOLD: &str = "INSERT INTO tabs VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET life = excluded.life, at = excluded.at, open = excluded.open, held = excluded.held";
 const HELD: &str = "SELECT life, open, held FROM tabs WHERE id = ?";
+const LET_GO: &str = "DELETE FROM tabs WHERE id = ?";
 const REACH: &str =
     "INSERT INTO reached VALUES (?, ?, ?, NULL) ON CONFLICT (channel, life) DO UPDATE SET acked = excluded.acked";
 const REACHED: &str = "SELECT acked, bound FROM reached WHERE channel = ? AND life = ?";
@@ -82,6 +83,13 @@ impl Tabs {
             Some(life) if life < self.life() => held.after_loss(|channel| self.reached(channel, life)),
             _ => held.after_silence(),
         })
+    }
+
+    /// Forgets a tab: one row deleted.
+    pub(crate) fn let_go(&self, id: &ResumeId) {
+        if self.has_tables() {
+            self.exec(LET_GO, &[id.as_str().into()]);
+        }
     }
 
     fn reached(&self, channel: &ChannelName, life: u64) -> Option<Reached> {

@@ -7,6 +7,9 @@ import { isAnswer, laneOf, meaning } from "./lane.mjs";
 
 const patienceMs = 20_000;
 
+/** What pusher-js sends, and the runtime answers. */
+const pusherPing = '{"event":"pusher:ping","data":{}}';
+
 function channelOf(path) {
   const [, route, name] = path.match(/^\/(rooms|users)\/([^/?]+)/) ?? [];
   if (route === "users") return `#server-to-user-${decodeURIComponent(name)}`;
@@ -19,6 +22,7 @@ class Client {
   #takers = [];
   #ending;
   #unanswered = 0;
+  #published = [];
   #isFresh = true;
   /** Whether a Hub speaks to it: then only what is of one lane comes in order. */
   isOfHub;
@@ -32,10 +36,14 @@ class Client {
   constructor(path) {
     this.path = path;
     this.raw = path.includes("raw=1");
-    this.isOfHub = /^\/(connect|events)\b/.test(path);
+    this.isOfPusher = /\/app\/[^/?]*(\?|$)/.test(path);
+    this.isOfHub = this.isOfPusher || /^\/(connect|events)\b/.test(path);
     const channel = channelOf(path);
     if (channel !== undefined) this.channels.add(channel);
-    this.key = new URLSearchParams(path.split("?")[1]).get("key") ?? undefined;
+    const [bare, query] = path.split("?");
+    this.key = this.isOfPusher
+      ? bare.split("/").at(-1)
+      : (new URLSearchParams(query).get("key") ?? undefined);
     this.ended = new Promise((resolve) => {
       this.#ending = resolve;
     });
@@ -55,8 +63,13 @@ class Client {
     if ("closed" in item) this.#ending(item.closed);
     if (this.gone) return;
     const text = item.text ?? item.event;
-    const { type, channel } = meaning(text ?? "");
-    if (type === "subscribed") this.channels.add(channel);
+    const { type, channel, event } = meaning(text ?? "");
+    if (type === "subscribed" || event === "pusher_internal:subscription_succeeded")
+      this.channels.add(channel);
+    if (this.isOfPusher && event?.startsWith("client-")) {
+      for (const peer of this.peers.values()) peer.isHeard(event, channel);
+    }
+    if (event === "pusher:error") this.#published.pop();
     if (type === "unsubscribed") this.channels.delete(channel);
     if (isAnswer(text)) this.#unanswered -= 1;
     this.#items.push(item);
@@ -68,8 +81,27 @@ class Client {
   }
 
   /** A frame is sent that a Hub answers. */
-  asks() {
+  asks(data) {
+    if (data === "ping" || this.raw) return;
+    if (!this.isOfPusher) {
+      this.#unanswered += 1;
+      return;
+    }
+    const { event, channel, data: about } = meaning(String(data));
+    if (event === "pusher:unsubscribe") this.channels.delete(about?.channel);
+    if (data === pusherPing || event === "pusher:pong" || event === "pusher:unsubscribe") return;
     this.#unanswered += 1;
+    // Nobody answers an event: it is done when another one has heard it, or when it was refused.
+    if (event?.startsWith("client-")) this.#published.push(`${event} ${channel}`);
+  }
+
+  /** Somebody has heard an event that a client has published. */
+  isHeard(event, channel) {
+    const at = this.#published.indexOf(`${event} ${channel}`);
+    if (at < 0) return;
+    this.#published.splice(at, 1);
+    this.#unanswered -= 1;
+    this.#wakeTakers();
   }
 
   /** Waits for something to be so, as long as things come, and for a while; whether it is. */
@@ -126,7 +158,7 @@ export async function openSocket(url, path, headers) {
   const options = { headers: Object.fromEntries(others), perMessageDeflate: false };
   const socket = new WebSocket(url.replace(/^http/, "ws") + path, protocols, options);
   client.send = (data) => {
-    if (client.isOfHub && !client.raw && data !== "ping") client.asks();
+    if (client.isOfHub) client.asks(data);
     socket.send(data);
   };
   client.leave = async () => {
@@ -198,6 +230,12 @@ export function signToken(secret, claims) {
   const timed = claims.replaceAll(/:([+-]\d+)/g, (_, seconds) => `:${now + Number(seconds)}`);
   const parts = ['{"alg":"HS256","typ":"JWT"}', timed].map((part) => Buffer.from(part).toString("base64url"));
   return [...parts, mac(secret, parts.join(".")).digest("base64url")].join(".");
+}
+
+/** `key:signature` of a text, as Pusher's clients are signed. */
+export function signText(credentials, text) {
+  const [key, secret] = credentials.split(":");
+  return `${key}:${mac(secret, text).digest("hex")}`;
 }
 
 /** The path of a request, with the parameters that sign it in Pusher's way. */

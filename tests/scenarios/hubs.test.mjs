@@ -1,5 +1,5 @@
 // The transcripts in which a Hub has a part, against the runtime.
 
-import { isOfHubs, isOfPresence, playAll } from "./transcripts.mjs";
+import { isOfHubs, isOfPresence, isOfPusher, playAll } from "./transcripts.mjs";
 
-await playAll((transcript) => isOfHubs(transcript) && !isOfPresence(transcript));
+await playAll((one) => isOfHubs(one) && !isOfPresence(one) && !isOfPusher(one));

@@ -2,6 +2,13 @@
 
 const answers = new Set(["ack", "error", "history"]);
 
+const pusherAnswers = new Set([
+  "pusher:pong",
+  "pusher:error",
+  "pusher:signin_success",
+  "pusher_internal:subscription_succeeded",
+]);
+
 /** A frame, or an event whose lines are joined by ` / `, as what it means; nothing for what is not JSON. */
 export function meaning(text) {
   const at = text.indexOf("data: ");
@@ -23,6 +30,7 @@ export function laneOf(text) {
 
 /** Whether a frame answers one that was sent: each is answered once. */
 export function isAnswer(text) {
-  const { type, code } = meaning(text ?? "");
+  const { type, code, event } = meaning(text ?? "");
+  if (event !== undefined) return pusherAnswers.has(event);
   return answers.has(type) || type === "subscribed" || (type === "unsubscribed" && code === undefined);
 }

@@ -4,7 +4,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parse } from "./script.mjs";
 import { play } from "./stage.mjs";
-import { isOfHubs, isOfPresence, located, playAll, transcripts, withServer } from "./transcripts.mjs";
+import {
+  isOfHubs,
+  isOfPresence,
+  isOfPusher,
+  located,
+  playAll,
+  transcripts,
+  withServer,
+} from "./transcripts.mjs";
 
 async function readAll(t) {
   const scripts = [];
@@ -21,7 +29,7 @@ test("there are transcripts, and every line of them is understood", async (t) =>
   await readAll(t);
 });
 
-await playAll((transcript) => !isOfHubs(transcript) && !isOfPresence(transcript));
+await playAll((one) => !isOfHubs(one) && !isOfPresence(one) && !isOfPusher(one));
 
 test("what is not so is noticed", async () => {
   const alice = "alice connects /rooms/lobby";

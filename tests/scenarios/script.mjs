@@ -42,6 +42,11 @@ function token(rest) {
   return found && { kind: "token", name: found[1], secret: found[2], claims: found[3] };
 }
 
+function sign(rest) {
+  const found = rest.match(/^\$([a-z][a-z0-9]*) (?:with (\S+) )?(.*)$/);
+  return found && { kind: "sign", name: found[1], credentials: found[2], text: found[3] };
+}
+
 function stageDirection(rest) {
   const wait = rest.match(/^wait (\d+) s$/);
   if (wait) return { kind: "wait", ms: Number(wait[1]) * 1000 };
@@ -95,6 +100,7 @@ function client(who, rest) {
 
 function stepOf(first, rest) {
   if (first === "token") return token(rest);
+  if (first === "sign") return sign(rest);
   if (first === "~") return stageDirection(rest);
   if (first === "http") {
     if (rest.startsWith("> ")) return ask(rest.slice(2));

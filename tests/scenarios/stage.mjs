@@ -1,6 +1,6 @@
 // Plays a transcript against a server.
 
-import { ask, basic, openSocket, openStream, signPath, signToken } from "./clients.mjs";
+import { ask, basic, openSocket, openStream, signPath, signText, signToken } from "./clients.mjs";
 import { compareBody, compareEvent, compareFrame } from "./compare.mjs";
 import { laneOf, meaning } from "./lane.mjs";
 import { LineError } from "./script.mjs";
@@ -17,6 +17,9 @@ const describe = (item) => {
 };
 
 const patienceMs = 20_000;
+
+/** Not as pusher-js writes it: this one the Hub answers. */
+const otherPing = '{"event": "pusher:ping"}';
 
 /** A channel that nobody has. */
 const nowhere = "nobody-has-this";
@@ -68,12 +71,17 @@ class Stage {
     this.#values.bind(name, signToken(secret ?? this.#credentials().split(":")[1], claims));
   }
 
+  sign({ name, credentials, text }) {
+    this.#values.bind(name, signText(credentials ?? this.#credentials(), this.#values.fill(text)));
+  }
+
   async connect({ who, stream, path, headers }) {
     const former = this.#clients.get(who);
     if (former && !former.gone) throw new Error(`${who} is here already`);
     const open = stream ? openStream : openSocket;
     const client = await open(this.#url, this.#values.fill(path), this.#fill(headers));
     client.refused = client.answer.status >= 400;
+    client.peers = this.#clients;
     this.#clients.set(who, client);
   }
 
@@ -130,9 +138,11 @@ class Stage {
   async #answersBriefly(client) {
     // The runtime answers a ping; this the Hub answers by itself, and after everything that it has said.
     const isOfMany = client.path.startsWith("/connect");
-    client.send(isOfMany ? JSON.stringify({ type: "unsubscribe", channel: nowhere }) : "ping");
+    const asked = isOfMany ? JSON.stringify({ type: "unsubscribe", channel: nowhere }) : "ping";
+    client.send(client.isOfPusher ? otherPing : asked);
     const item = await client.next(isOfMany ? `channel ${nowhere}` : "connection");
-    const isIt = isOfMany ? meaning(item?.text ?? "").type === "unsubscribed" : item?.text === "pong";
+    const { type, event } = meaning(item?.text ?? "");
+    const isIt = isOfMany ? type === "unsubscribed" : event === "pusher:pong" || item?.text === "pong";
     if (!isIt) throw new Error(describe(item));
   }
 

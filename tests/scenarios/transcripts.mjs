@@ -42,6 +42,9 @@ export async function located({ name, text }, run) {
 /** Whether it is of presence. Those are played by a file of their own, as are those of Hubs: each has its time. */
 export const isOfPresence = ({ name }) => name.startsWith("presence-");
 
+/** Whether Pusher's protocol is spoken in it. */
+export const isOfPusher = ({ name }) => name.startsWith("pusher-");
+
 /** Whether a Hub has a part in it. */
 export const isOfHubs = ({ text }) => / (connects \/connect|streams \/events|is in a hub)/.test(text);
 

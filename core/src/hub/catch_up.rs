@@ -56,6 +56,9 @@ impl Hub {
         result: &Result<Delivery, Refusal>,
         out: &mut Vec<Output>,
     ) {
+        if channel.is_pointer() {
+            return self.pointed(channel, result, out);
+        }
         if from == Begin::Last(0) {
             self.is_at(channel, result.as_ref().ok().map(|delivery| delivery.after), out);
         }

@@ -154,6 +154,15 @@ pub enum Input {
         /// [`crate::directory::Reported::at`], or nothing where there was no answer.
         answer: Option<u64>,
     },
+    /// What became of [`Output::Fetch`].
+    Fetched {
+        /// The tab.
+        id: ResumeId,
+        /// [`Output::Fetch::tag`].
+        tag: String,
+        /// What the other Hub knew of it, or why that is not known.
+        result: Result<Option<Held>, Refusal>,
+    },
     /// The time of [`Output::LookIn`] is over.
     Look,
     /// The driver has deleted what it kept of tabs for long enough, and there is something left.
@@ -302,6 +311,20 @@ pub enum Output {
         held: Held,
         /// Whether it has a connection here: then it is kept for as long as that lasts.
         open: bool,
+    },
+    /// Forget what is known of a tab: it is another Hub's now. One row deleted.
+    LetGo {
+        /// The tab.
+        id: ResumeId,
+    },
+    /// Ask another Hub for a tab: one request, and [`Input::Fetched`].
+    Fetch {
+        /// The other Hub's object name.
+        hub: String,
+        /// The tab.
+        id: ResumeId,
+        /// [`crate::resume::TakeOver::tag`].
+        tag: String,
     },
     /// All tabs that follow have everything up to there, in this life of the Hub: one row written.
     Reached {

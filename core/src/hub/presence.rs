@@ -28,6 +28,8 @@ pub(super) struct Members {
     mute: Vec<Slot>,
     /// Users of whom the Room has to hear; whether they came or went is what `users` says by then.
     changed: BTreeSet<String>,
+    /// Since when clients that count for themselves have been wrong, in milliseconds.
+    drifted_at: Option<u64>,
     /// The report that is on its way: one at most.
     sent: Option<Sent>,
     /// Whether the next report has to say everything.
@@ -53,6 +55,8 @@ struct Here {
 struct Sent {
     at: u64,
     whole: bool,
+    /// Whether those who know who is there are told anew.
+    relist: bool,
 }
 
 impl Members {
@@ -93,7 +97,7 @@ impl Members {
         if let Some(at) = self.told.iter().position(|(other, _)| *other == slot) {
             self.told.swap_remove(at);
             if self.told.is_empty() {
-                self.have = None;
+                (self.have, self.drifted_at) = (None, None);
             }
             return Some(Removed { keeper: at == 0 });
         }
@@ -104,6 +108,11 @@ impl Members {
             }
         }
         None
+    }
+
+    /// When those who know who is there have to be told anew.
+    fn relist_at(&self) -> Option<u64> {
+        self.drifted_at.map(|at| at + limits::RELIST_MS)
     }
 
     /// Whether nobody is here, and the Room knows.
@@ -137,8 +146,12 @@ pub(super) fn restore(
             members.told.push((slot, session.format));
             if members.have.is_none_or(|have| have < revision) {
                 members.have = Some(revision);
+                // Since when is not remembered: long enough.
+                members.drifted_at = subscription.drifted.then_some(0);
                 let newest = members.told.len() - 1;
                 members.told.swap(0, newest);
+            } else if members.have == Some(revision) && subscription.drifted {
+                members.drifted_at = Some(0);
             }
         }
         None if session.format.is_raw() => members.mute.push(slot),
@@ -243,7 +256,9 @@ impl Hub {
         }
         let now = self.now;
         self.unreported.extend(self.presence.keys().cloned());
-        let retries = self.presence.values().filter_map(|members| members.retry_at).filter(|at| *at > now);
+        let relists = self.presence.values().filter_map(Members::relist_at);
+        let retries =
+            self.presence.values().filter_map(|members| members.retry_at).chain(relists).filter(|at| *at > now);
         let lease = (!self.presence.is_empty()).then_some(now + limits::PRESENCE_LEASE_MS);
         retries.chain(lease).min()
     }

@@ -80,6 +80,14 @@ impl Hub {
         asked.then(|| self.now + self.app.authorize_within * 1000)
     }
 
+    /// What a connection is told whose time is up.
+    pub(super) fn out_of_time(&self, slot: Slot) -> Refusal {
+        if self.session(slot).is_some_and(|session| session.format == Format::Pusher) {
+            return Refusal::numbered(Code::Unauthorized, words::NOT_AUTHORIZED, "not authorised in time");
+        }
+        Refusal::new(Code::Expired, "the token has expired: come back with a new one")
+    }
+
     /// A client asks for a channel. One request where the Hub does not follow it yet, one for the last message of a cache channel, one for the list of a presence channel.
     fn subscribe_pusher(
         &mut self,
@@ -105,6 +113,7 @@ impl Hub {
             user,
             data,
             told: None,
+            drifted: false,
             acked: None,
             follows: false,
         };
@@ -241,3 +250,6 @@ fn check_event(channel: &ChannelName, may_publish: Option<bool>) -> Result<(), R
     };
     Err(Refusal::new(Code::Forbidden, message))
 }
+
+#[cfg(test)]
+mod tests;

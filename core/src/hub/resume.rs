@@ -1,8 +1,9 @@
 //! Tabs of stock Pusher clients that resume: connections that came with an id of their own ([`crate::resume`]). Here is what a Hub remembers of such a connection, and how one
-//! begins and ends; what it acknowledges is in `acks`, the rows are in `rows`.
+//! begins and ends; what it acknowledges is in `acks`, the rows are in `rows`, and how it is found out where it was before is in `settle`.
 
 mod acks;
 mod rows;
+mod settle;
 
 use super::{Hub, HubSession, Output, Slot, Stage};
 use crate::call::Begin;
@@ -14,6 +15,7 @@ use crate::pusher::words;
 use crate::resume::{Claim, Held, ResumeId, UNKNOWN};
 use acks::Acks;
 use serde::{Deserialize, Serialize};
+use settle::Settling;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What the attachment says of a connection that resumes. Short names, as there.
@@ -43,6 +45,9 @@ pub struct Tab {
     /// Whether that took so long that nothing more is sent.
     #[serde(rename = "y", skip_serializing_if = "core::ops::Not::not", default)]
     pub stalled: bool,
+    /// Whether it is not known yet what it has.
+    #[serde(rename = "q", skip_serializing_if = "core::ops::Not::not", default)]
+    pub settling: bool,
 }
 
 /// What a Hub knows of all of them while it is awake. Empty where there are none: then nothing here costs anything.
@@ -63,13 +68,15 @@ pub(super) struct Tabs {
     mourned: HashSet<ChannelName>,
     /// Those of them whose Room is being asked.
     asked: HashSet<ChannelName>,
+    /// Tabs of which it is being found out what they have, by their pointers.
+    settling: HashMap<ChannelName, Settling>,
 }
 
 impl Tab {
     fn new(id: ResumeId, held: Held, now: u64) -> Self {
         let Held { was, tag, claims, lost } = held;
         let claims_until = now + limits::RESUME_CLAIM_MS;
-        Self { id, was, tag, claims, claims_until, lost, pinged: false, stalled: false }
+        Self { id, was, tag, claims, claims_until, lost, pinged: false, stalled: false, settling: true }
     }
 }
 
@@ -94,6 +101,16 @@ impl HubSession {
         self.connection == connection || self.tab.as_ref().is_some_and(was)
     }
 
+    /// Whether it is not known yet what it has.
+    pub(super) fn is_settling(&self) -> bool {
+        self.tab.as_ref().is_some_and(|tab| tab.settling)
+    }
+
+    /// Whether its channels have to wait.
+    pub(super) fn has_to_wait(&self) -> bool {
+        self.tab.as_ref().is_some_and(|tab| tab.stalled || tab.settling)
+    }
+
     /// Whether it has to be told nothing for now.
     pub(super) fn is_stalled(&self) -> bool {
         self.tab.as_ref().is_some_and(|tab| tab.stalled)
@@ -115,7 +132,7 @@ impl Hub {
         self.tabs.mourned.extend(channels);
     }
 
-    /// A tab comes, with what is known of it. One that is still here under the same id is of the past: its client has given it up.
+    /// A tab comes, with what is known of it. One that is still here under the same id is of the past: its client has given it up. One row then.
     pub(super) fn tab_comes(
         &mut self,
         session: &mut HubSession,
@@ -124,20 +141,22 @@ impl Hub {
         out: &mut Vec<Output>,
     ) {
         let open = self.tabs.slots.get(&id).copied();
-        let held = open.and_then(|slot| self.release(slot, out)).or(held).unwrap_or_default();
+        let released = open.and_then(|slot| self.release(slot, out));
+        if let Some(held) = &released {
+            // What all tabs have says nothing of this one any more.
+            out.push(Output::Hold { id: id.clone(), held: held.clone(), open: false });
+        }
+        let held = released.or(held).unwrap_or_default();
         session.tab = Some(Tab::new(id, held, self.now));
         session.fit_claims();
     }
 
-    /// It has a slot now. One row, unless nothing is known of it: what was sent to it is not known any more as soon as it gets something.
+    /// It has a slot now.
     pub(super) fn tab_came(&mut self, slot: Slot) {
         let Some(tab) = self.session(slot).and_then(|session| session.tab.as_ref()) else { return };
-        let is_known = !tab.claims.is_empty() || tab.lost;
         self.tabs.slots.insert(tab.id.clone(), slot);
         self.tabs.enter(slot, false);
-        if is_known {
-            self.tabs.rows.insert(slot);
-        }
+        self.ask_pointer(slot);
     }
 
     /// Takes up a tab's socket after waking.
@@ -146,6 +165,7 @@ impl Hub {
         let (id, pinged) = (tab.id.clone(), tab.pinged);
         self.tabs.slots.insert(id, slot);
         self.tabs.enter(slot, pinged);
+        self.ask_pointer(slot);
     }
 
     /// All sockets have been taken up: who was sent something that it has not acknowledged is pinged again.
@@ -204,7 +224,8 @@ impl Hub {
             self.depart(slot, user.as_deref(), &subscription.channel, out);
             self.take_out(slot, &subscription.channel, out);
         }
-        out.push(Output::Close { slot, code: words::NOT_AUTHORIZED, reason: "this tab has another connection" });
+        // Not for good: a request that was on its way for long may be the older one of the two.
+        out.push(Output::Close { slot, code: words::COME_BACK, reason: "this tab has another connection" });
         Some(held)
     }
 
@@ -216,6 +237,7 @@ impl Hub {
             self.tabs.slots.remove(&tab.id);
         }
         self.tabs.exit(slot);
+        self.tabs.settling.remove(&ChannelName::pointer(&tab.id));
         Some((tab.id, held))
     }
 

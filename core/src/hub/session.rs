@@ -68,6 +68,9 @@ pub struct Subscription {
     /// it has not been told who is there.
     #[serde(rename = "t", skip_serializing_if = "Option::is_none", default)]
     pub told: Option<u64>,
+    /// Of the same one of the channel's sockets: whether they have to be told anew who is there, because of whom they do not know somebody has left.
+    #[serde(rename = "o", skip_serializing_if = "core::ops::Not::not", default)]
+    pub drifted: bool,
     /// Of a tab: it has everything up to here; `None` until it has been answered.
     #[serde(rename = "k", skip_serializing_if = "Option::is_none", default)]
     pub acked: Option<Position>,
@@ -103,6 +106,7 @@ impl Subscription {
             user: None,
             data,
             told: None,
+            drifted: false,
             acked: None,
             follows: false,
         }
@@ -111,14 +115,18 @@ impl Subscription {
     /// Characters that it will have more when it is live, however far its channel comes, and has been told who is there.
     fn to_come(&self) -> usize {
         let stage = serde_json::to_string(&self.stage).unwrap_or_default().len();
-        let told = if self.channel.has_members() && self.told.is_none() { r#","t":1763760000000000"#.len() } else { 0 };
+        let told = if self.channel.has_members() && self.told.is_none() {
+            r#","t":1763760000000000,"o":true"#.len()
+        } else {
+            0
+        };
         r#"{"l":"9f2c41d07ab3:9007199254740991"}"#.len().saturating_sub(stage) + told
     }
 
     /// Characters that it will have more when a tab has acknowledged it.
     fn to_acknowledge(&self) -> usize {
         let acked = self.acked.map_or(0, |acked| format!(r#","k":"{acked}""#).len());
-        r#","k":"9f2c41d07ab3:9007199254740991","f":true"#.len() - acked
+        r#","k":"9f2c41d07ab3:9007199254740991","f":true"#.len().saturating_sub(acked)
     }
 }
 
@@ -232,7 +240,7 @@ mod tests {
             assert!(session.subscriptions.len() >= least, "{data}: {}", session.subscriptions.len());
             for subscription in &mut session.subscriptions {
                 subscription.stage = Stage::Live(Epoch::new(0xfff_ffff_ffff).at(9_007_199_254_740_991));
-                subscription.told = Some(9_999_999_999_999_999);
+                (subscription.told, subscription.drifted) = (Some(9_999_999_999_999_999), true);
             }
             let text = session.encode();
             let units = text.encode_utf16();

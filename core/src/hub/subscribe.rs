@@ -43,6 +43,7 @@ impl Hub {
             user: None,
             data,
             told: None,
+            drifted: false,
             acked: None,
             follows: false,
         };
@@ -59,7 +60,8 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let channel = &subscription.channel.clone();
         if let Stage::Joining(from) = subscription.stage {
-            let (from, acked) = changed.claim(channel, from);
+            // While it is being found out what the tab has, it waits.
+            let (from, acked) = if changed.is_settling() { (from, None) } else { changed.claim(channel, from) };
             (subscription.stage, subscription.acked) = (Stage::Joining(from), acked);
         }
         changed.subscriptions.push(subscription);
@@ -270,7 +272,7 @@ impl Hub {
         let Some(have) = self.channels.get(channel).and_then(|known| known.have) else {
             return self.follow(channel);
         };
-        if self.session(slot).is_some_and(HubSession::is_stalled) {
+        if self.session(slot).is_some_and(HubSession::has_to_wait) {
             return;
         }
         let stage = self.session(slot).and_then(|session| session.subscription(channel)).map(|one| one.stage);

@@ -15,17 +15,52 @@ pub(crate) struct Script {
 /// What one line says.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Token { name: String, secret: Option<String>, claims: String },
-    Connect { who: String, stream: bool, path: String, headers: Headers },
-    Leave { who: String },
-    Say { who: String, times: usize, payload: String },
-    Hear { who: String, times: usize, expected: Expected },
+    Token {
+        name: String,
+        secret: Option<String>,
+        claims: String,
+    },
+    /// As Pusher's clients are signed: `key:signature` of a text.
+    Sign {
+        name: String,
+        credentials: Option<String>,
+        text: String,
+    },
+    Connect {
+        who: String,
+        stream: bool,
+        path: String,
+        headers: Headers,
+    },
+    Leave {
+        who: String,
+    },
+    Say {
+        who: String,
+        times: usize,
+        payload: String,
+    },
+    Hear {
+        who: String,
+        times: usize,
+        expected: Expected,
+    },
     Ask(Ask),
     Answer(Head),
-    Wait { ms: u64 },
-    Rows { channel: String, count: usize },
-    Followers { channel: String, count: usize },
-    InHub { who: String },
+    Wait {
+        ms: u64,
+    },
+    Rows {
+        channel: String,
+        count: usize,
+    },
+    Followers {
+        channel: String,
+        count: usize,
+    },
+    InHub {
+        who: String,
+    },
 }
 
 pub(crate) type Headers = Vec<(String, String)>;
@@ -120,6 +155,7 @@ pub(crate) fn parse(text: &str) -> Result<Script, (usize, String)> {
 fn step(word: &str, rest: &str) -> Option<Step> {
     match word {
         "token" => token(rest),
+        "sign" => sign(rest),
         "~" => stage_direction(rest),
         "http" => match rest.split_at_checked(2)? {
             ("> ", asked) => ask(asked),
@@ -143,6 +179,15 @@ fn token(rest: &str) -> Option<Step> {
         None => (None, rest),
     };
     is_name(name).then(|| Step::Token { name: name.to_owned(), secret, claims: claims.to_owned() })
+}
+
+fn sign(rest: &str) -> Option<Step> {
+    let (name, rest) = rest.strip_prefix('$')?.split_once(' ')?;
+    let (credentials, text) = match rest.strip_prefix("with ") {
+        Some(rest) => rest.split_once(' ').map(|(credentials, text)| (Some(credentials.to_owned()), text))?,
+        None => (None, rest),
+    };
+    is_name(name).then(|| Step::Sign { name: name.to_owned(), credentials, text: text.to_owned() })
 }
 
 fn stage_direction(rest: &str) -> Option<Step> {

@@ -33,6 +33,11 @@ pub(crate) fn token(secret: &str, claims: &str, now_ms: u64) -> String {
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac(secret, &text)))
 }
 
+/// `key:signature` of a text.
+pub(crate) fn signature((key, secret): (&str, &str), text: &str) -> String {
+    format!("{key}:{}", hex::encode(mac(secret, text)))
+}
+
 /// The value of `Authorization`.
 pub(crate) fn basic(credentials: &str) -> String {
     format!("Basic {}", STANDARD.encode(credentials))

@@ -10,7 +10,8 @@ use crate::scenario::values::{Payload, Values, payload, short};
 use crate::scenario::worker::{Apps, Request, Response, fetch};
 use dormouse_core::config::Config;
 use dormouse_core::frame::{Frame, PING, PONG};
-use dormouse_core::link::parse_hub_name;
+use dormouse_core::link::{parse_hub_name, speaks_pusher};
+use dormouse_core::pusher::words;
 use std::collections::{BTreeMap, VecDeque};
 
 struct Stage {
@@ -75,6 +76,13 @@ impl Stage {
                 let token = signing::token(&secret.ok_or("no app has a secret")?, claims, self.objects.now);
                 self.values.bind(name, token)
             }
+            Step::Sign { name, credentials, text } => {
+                let known = self.first.as_ref().map(|(_, key, secret)| format!("{key}:{secret}"));
+                let credentials = credentials.clone().or(known).ok_or("no app has a secret")?;
+                let pair = credentials.split_once(':').ok_or("key:secret is meant")?;
+                let text = self.values.fill(text)?;
+                self.values.bind(name, signing::signature(pair, &text))
+            }
             Step::Connect { who, stream, path, headers } => self.connect(who, *stream, path, headers),
             Step::Leave { who } => self.leave(who),
             Step::Say { who, times, payload } => {
@@ -121,7 +129,7 @@ impl Stage {
         headers.push((own.0.to_owned(), own.1.to_owned()));
         let path = self.values.fill(path)?;
         let raw = path.contains("raw=1");
-        let many = ["/connect", "/events"].iter().any(|route| path.starts_with(route));
+        let many = ["/connect", "/events"].iter().any(|route| path.starts_with(route)) || path.contains("/app/");
         let order = if many { Order::ByLane } else { Order::Whole };
         let request = Request { method: "GET".to_owned(), path, headers, body: Vec::new() };
         let response = fetch(&mut self.objects, &self.apps, &request, who);
@@ -156,10 +164,11 @@ impl Stage {
         let payload = payload(&self.values.fill(text)?)?;
         let client = self.client(who)?;
         let object = client.response.object.clone().filter(|_| !client.gone).ok_or("it is not connected")?;
+        let (ping, pong) = if speaks_pusher(&object) { (words::PING, words::PONG) } else { (PING, PONG) };
         let frame = match payload {
             // The runtime answers, and the object sleeps on.
-            Payload::Text(text) if text == PING => {
-                client.queue.push_back(Item::Frame(Payload::Text(PONG.to_owned())));
+            Payload::Text(text) if text == ping => {
+                client.queue.push_back(Item::Frame(Payload::Text(pong.to_owned())));
                 return Ok(());
             }
             Payload::Text(text) => Frame::Text(text),

@@ -4,11 +4,12 @@ use super::world::{Answer, Body, Call, Party, World};
 use dormouse_core::call::VERSION;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::App;
+use dormouse_core::connection::in_hub;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub, HubConnect, HubSession, Input, Output, Slot};
 use dormouse_core::link::{Follow, Receipt, hub_name};
 use dormouse_core::position::Position;
-use dormouse_core::resume::{Held, Reached, ResumeId};
+use dormouse_core::resume::{Held, Reached, ResumeId, TakeOver};
 use dormouse_core::session::Format;
 use dormouse_core::token::Grants;
 use std::collections::{BTreeMap, VecDeque};
@@ -137,7 +138,8 @@ impl World {
             resume: Some(id),
             wants: Vec::new(),
         };
-        let connection = format!("1.{}", self.tally.connections);
+        let connection =
+            in_hub(Format::Pusher, &format!("{:032x}", u128::from(self.tally.connections) << 64), &name_of(nth));
         self.drive_hub(nth, Input::Connect { connect, connection, held }, Some(tab))
     }
 
@@ -170,6 +172,17 @@ impl World {
         self.receipt = None;
         self.drive_hub(nth, Input::Deliver { ticket, delivery }, None)?;
         Ok(Answer::Receipt { hub, ticket, result: self.receipt.take().ok_or("no receipt".into()) })
+    }
+
+    pub(super) fn hub_hands_over(&mut self, nth: usize, asked: &TakeOver) -> Result<Answer, String> {
+        self.wakes(nth)?;
+        self.show(|| format!("hub {nth} {asked:?}"));
+        let (now, mut out) = (self.now, Vec::new());
+        let side = &mut self.hubs[nth];
+        let held = side.held(&asked.id);
+        let held = side.hub.hand_over(asked, held, now, &mut out);
+        self.hub_performs(nth, out, None)?;
+        Ok(Answer::TakenOver { asked: asked.clone(), result: Ok(held) })
     }
 
     fn hub_performs(&mut self, nth: usize, outputs: Vec<Output>, arriving: Option<usize>) -> Result<(), String> {
@@ -218,6 +231,7 @@ impl World {
                     let place = side.reached.entry((channel, side.life)).or_insert(Reached { acked, bound: None });
                     place.acked = acked;
                 }
+                Output::LetGo { id } => drop(side.tabs.remove(&id)),
                 Output::Bound { channel, position } => side.bound(&channel, position),
                 Output::LookIn(pause) => side.look_at = Some(now + u64::from(pause)),
                 Output::WakeAt(at) => side.alarm = Some(at),
@@ -230,12 +244,19 @@ impl World {
     }
 
     fn hub_calls(&mut self, nth: usize, call: Output) -> Result<(), String> {
-        let hub = hub_name("1", "weur", u32::try_from(nth).unwrap());
+        let hub = name_of(nth);
         let follow = |at| Follow { version: VERSION, hub, at };
         let body = match call {
             Output::Follow { channel, at } => Body::Follow { channel, follow: follow(at) },
             Output::Unfollow { channel, at } => Body::Unfollow { channel, follow: follow(at) },
             Output::Missed { channel, from } => Body::Missed { channel, from },
+            Output::Publish { channel, messages } if channel.is_pointer() => {
+                Body::Publish { channel, message: messages.into_iter().next().ok_or("nothing")? }
+            }
+            Output::Fetch { hub, id, tag } => {
+                self.tally.fetched += 1;
+                Body::TakeOver { hub, asked: TakeOver { version: VERSION, id, tag } }
+            }
             other => return Err(format!("unexpected {other:?}")),
         };
         let caller = Some((Party::Hub(nth), self.hubs[nth].memory));
@@ -289,6 +310,10 @@ impl HubSide {
             reached.bound = reached.bound.or(Some(position));
         }
     }
+}
+
+fn name_of(nth: usize) -> String {
+    hub_name("1", "weur", u32::try_from(nth).unwrap())
 }
 
 pub(super) type Said = Option<Receipt>;

@@ -25,6 +25,10 @@ pub(crate) struct Tally {
     pub(crate) stalls: u64,
     pub(crate) pings: u64,
     pub(crate) rows: u64,
+    pub(crate) fetched: u64,
+    /// Where nothing goes wrong but connections.
+    pub(crate) mild_seen: u64,
+    pub(crate) mild_lost: u64,
 }
 
 impl Tally {
@@ -42,6 +46,9 @@ impl Tally {
         self.stalls += other.stalls;
         self.pings += other.pings;
         self.rows += other.rows;
+        self.fetched += other.fetched;
+        self.mild_seen += other.mild_seen;
+        self.mild_lost += other.mild_lost;
     }
 }
 
@@ -50,5 +57,9 @@ pub(crate) fn run(seed: u64, shown: bool) -> Result<Tally, String> {
     let mut world = world::World::new(seed, shown);
     world.storm()?;
     world.clear()?;
-    Ok(world.tally)
+    let mut tally = world.tally;
+    if world.mild {
+        (tally.mild_seen, tally.mild_lost) = (tally.seen, tally.lost);
+    }
+    Ok(tally)
 }

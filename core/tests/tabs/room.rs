@@ -104,7 +104,7 @@ impl World {
                 let result = side.room.missed(&Missed { version: VERSION, from: *from }, turn, &mut side.store);
                 Answer::Missed { channel, from: *from, result }
             }
-            Body::Deliver { .. } => return Err("a delivery to a room".into()),
+            Body::Deliver { .. } | Body::Publish { .. } | Body::TakeOver { .. } => return Err("not for a room".into()),
         };
         self.room_performs(nth, out)?;
         Ok(answer)

@@ -4,19 +4,24 @@ use super::Tally;
 use super::hub::{HubSide, Said};
 use super::room::RoomSide;
 use super::tab::{Tab, View};
-use dormouse_core::call::Begin;
+use dormouse_core::call::{Begin, Outcome};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::{App, Config, History};
 use dormouse_core::hub::Input;
 use dormouse_core::link::{Delivery, Follow, Receipt};
-use dormouse_core::position::Position;
+use dormouse_core::message::{Message, NewMessage};
+use dormouse_core::position::{Epoch, Position};
 use dormouse_core::refusal::{Code, Refusal};
+use dormouse_core::resume::{Held, TakeOver};
 use dormouse_core::room::{self, Turn};
 use fastrand::Rng;
+use std::collections::BTreeMap;
 
 const TABS: usize = 4;
 const ROOMS: usize = 2;
 const STEPS: usize = 600;
+/// The epoch of all pointers.
+const POINTERS: Epoch = Epoch::new(9);
 /// How long it may take until everything is right again, in milliseconds: a Room that fell looks after its followers ten minutes later.
 const PATIENCE_MS: u64 = 3_600_000;
 
@@ -30,9 +35,14 @@ pub(super) struct World {
     pub(super) calls: Vec<Call>,
     replies: Vec<((Party, u64), Answer)>,
     pub(super) receipt: Said,
+    /// What is said in the pointers' Rooms, and how often it has been.
+    pub(super) pointers: BTreeMap<ChannelName, (u64, Message)>,
     pub(super) sockets: u64,
     pub(super) tally: Tally,
     pace: u64,
+    /// How seldom something goes wrong; and whether nothing but connections does.
+    seldom: u32,
+    pub(super) mild: bool,
     stormy: bool,
     shown: bool,
 }
@@ -56,6 +66,8 @@ pub(super) enum Body {
     Unfollow { channel: ChannelName, follow: Follow },
     Missed { channel: ChannelName, from: Begin },
     Deliver { hub: String, ticket: u64, delivery: Delivery },
+    Publish { channel: ChannelName, message: NewMessage },
+    TakeOver { hub: String, asked: TakeOver },
 }
 
 #[derive(Debug)]
@@ -63,7 +75,13 @@ pub(super) enum Answer {
     Followed { channel: ChannelName, at: u64, result: Result<Position, Refusal> },
     Missed { channel: ChannelName, from: Begin, result: Result<Delivery, Refusal> },
     Receipt { hub: String, ticket: u64, result: Result<Receipt, String> },
+    Published { channel: ChannelName, result: Result<Vec<Outcome>, Refusal> },
+    TakenOver { asked: TakeOver, result: Result<Option<Held>, Refusal> },
     Nothing,
+}
+
+fn hub_of(name: &str) -> Result<usize, String> {
+    name.rsplit(':').next().and_then(|nth| nth.parse().ok()).ok_or("whose hub?".into())
 }
 
 fn lost() -> Refusal {
@@ -84,6 +102,8 @@ impl Body {
             Self::Deliver { hub, ticket, .. } => {
                 Answer::Receipt { hub: hub.clone(), ticket: *ticket, result: Err("lost".into()) }
             }
+            Self::Publish { channel, .. } => Answer::Published { channel: channel.clone(), result: Err(lost()) },
+            Self::TakeOver { asked, .. } => Answer::TakenOver { asked: asked.clone(), result: Err(lost()) },
         }
     }
 }
@@ -93,21 +113,27 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let apps = r#"[{"id":"1","key":"k","secrets":["0123456789abcdef"]}]"#;
         let app = Config::parse(apps).unwrap().app(None).unwrap().clone();
-        let history = History { size: *rng.choice(&[0, 3, 100, 100, 100]).unwrap(), ttl: 36_000 };
+        let hubs = rng.usize(1..=2);
+        let mild = seed.is_multiple_of(3);
+        let size = if mild { 100 } else { *rng.choice(&[0, 3, 100, 100, 100]).unwrap() };
+        let history = History { size, ttl: 36_000 };
         let name = |nth: usize| ChannelName::parse(&format!("news-{nth}")).unwrap();
         let view = |nth: usize| (name(nth).to_string(), View::default());
         let tab = |_| Tab { channels: (0..ROOMS).map(view).collect(), ..Tab::default() };
         Self {
             now: 1_763_760_000_000,
-            hubs: vec![HubSide::new(&app)],
+            hubs: (0..hubs).map(|_| HubSide::new(&app)).collect(),
             app,
             rooms: (0..ROOMS).map(|nth| RoomSide::new(name(nth), history)).collect(),
             tabs: (0..TABS).map(tab).collect(),
             calls: Vec::new(),
             replies: Vec::new(),
             receipt: None,
+            pointers: BTreeMap::new(),
             sockets: 0,
             tally: Tally::default(),
+            seldom: if mild { 8 } else { *rng.choice(&[1, 4, 12]).unwrap() },
+            mild,
             pace: *rng.choice(&[10, 50, 200]).unwrap(),
             rng,
             stormy: true,
@@ -149,12 +175,14 @@ impl World {
                 }
                 continue;
             }
-            let head = |name: &str| self.rooms.iter().find(|room| room.name.as_str() == name).map_or(0, |room| room.head);
+            let head =
+                |name: &str| self.rooms.iter().find(|room| room.name.as_str() == name).map_or(0, |room| room.head);
             if self.tabs.iter().all(|tab| tab.channels.iter().all(|(name, view)| view.is_at(head(name)))) {
                 return Ok(());
             }
         }
-        let at: Vec<_> = self.tabs.iter().map(|tab| tab.channels.values().map(|view| view.up_to).collect::<Vec<_>>()).collect();
+        let at: Vec<_> =
+            self.tabs.iter().map(|tab| tab.channels.values().map(|view| view.up_to).collect::<Vec<_>>()).collect();
         let heads: Vec<u64> = self.rooms.iter().map(|room| room.head).collect();
         Err(format!("never settled: {at:?}, and the channels are at {heads:?}"))
     }
@@ -209,13 +237,14 @@ impl World {
                 let dead = self.hubs[hub].sockets.iter().find(|(_, socket)| socket.dead && socket.up.is_empty());
                 dead.map(|(number, _)| *number).map_or(Ok(()), |number| self.notices(hub, number))
             }
-            91.. if self.stormy => self.misfortune(room, hub),
+            91.. if self.stormy && self.rng.u32(0..self.seldom) == 0 => self.misfortune(room, hub),
             _ => Ok(()),
         }
     }
 
     fn misfortune(&mut self, room: usize, hub: usize) -> Result<(), String> {
-        match self.rng.u32(0..20) {
+        let most = if self.mild { 13 } else { 20 };
+        match self.rng.u32(0..most) {
             0..=6 => {
                 if let Some(socket) = self.some_socket(hub) {
                     self.tally.cuts += 1;
@@ -230,17 +259,17 @@ impl World {
                     socket.frozen = until;
                 }
             }
-            9 => return self.hub_crashes(hub),
-            10..=12 if !self.waits(Party::Hub(hub)) => {
+            9..=12 if !self.waits(Party::Hub(hub)) => {
                 self.tally.sleeps += 1;
                 self.hub_falls(hub);
             }
-            13 => {
+            13 => return self.hub_crashes(hub),
+            14 => {
                 self.tally.traps += 1;
                 self.hub_falls(hub);
             }
-            14 => self.room_falls(room),
-            15 => self.now += self.rng.u64(0..*self.rng.clone().choice(&[2_000, 10_000, 90_000]).unwrap()),
+            15 => self.room_falls(room),
+            16 => self.now += self.rng.u64(0..*self.rng.clone().choice(&[2_000, 10_000, 90_000]).unwrap()),
             _ => return self.the_network_fails(),
         }
         Ok(())
@@ -279,9 +308,12 @@ impl World {
         let caller = call.caller;
         let answer = match &call.body {
             Body::Deliver { hub, .. } => {
-                let nth = hub.rsplit(':').next().and_then(|nth| nth.parse().ok()).ok_or("whose hub?")?;
+                let nth = hub_of(hub)?;
                 self.hub_delivers(nth, call)?
             }
+            Body::TakeOver { hub, asked } => self.hub_hands_over(hub_of(hub)?, asked)?,
+            Body::Publish { channel, message } => self.pointer_hears(channel, message),
+            Body::Missed { channel, from } if channel.is_pointer() => self.pointer_says(channel, *from),
             Body::Follow { channel, .. } | Body::Unfollow { channel, .. } | Body::Missed { channel, .. } => {
                 let nth = self.rooms.iter().position(|room| room.name == *channel).ok_or("whose channel?")?;
                 self.room_hears(nth, &call.body)?
@@ -304,10 +336,41 @@ impl World {
                 Answer::Missed { channel, from, result } => {
                     self.drive_hub(nth, Input::Missed { channel, from, result }, None)
                 }
+                Answer::Published { channel, result } => {
+                    self.drive_hub(nth, Input::Published { channel, result }, None)
+                }
+                Answer::TakenOver { asked, result } => {
+                    let TakeOver { id, tag, .. } = asked;
+                    self.drive_hub(nth, Input::Fetched { id, tag, result }, None)
+                }
                 Answer::Receipt { .. } | Answer::Nothing => Ok(()),
             },
             _ => Ok(()),
         }
+    }
+
+    /// The Room of a pointer keeps one message, and takes another only where it is what its sender has seen.
+    fn pointer_hears(&mut self, channel: &ChannelName, new: &NewMessage) -> Answer {
+        let count = self.pointers.get(channel).map_or(0, |(count, _)| *count);
+        let channel = channel.clone();
+        if new.if_position != Some(POINTERS.at(count)) {
+            let refusal = Refusal::new(Code::PositionChanged, "it is somewhere else");
+            return Answer::Published { channel, result: Ok(vec![Outcome::Refused { error: refusal }]) };
+        }
+        self.pointers.insert(channel.clone(), (count + 1, new.message.clone()));
+        let stored = Outcome::Stored { position: POINTERS.at(count + 1), duplicate: false };
+        Answer::Published { channel, result: Ok(vec![stored]) }
+    }
+
+    fn pointer_says(&self, channel: &ChannelName, from: Begin) -> Answer {
+        let (count, messages) = match self.pointers.get(channel) {
+            Some((count, message)) => (*count, vec![message.clone()]),
+            None => (0, Vec::new()),
+        };
+        let after = POINTERS.at(count - messages.len() as u64);
+        let delivery = Delivery { channel: channel.clone(), after, messages, gap: None, members: None };
+        let delivery = Delivery::decode(&delivery.encode());
+        Answer::Missed { channel: channel.clone(), from, result: delivery }
     }
 
     fn waits(&self, party: Party) -> bool {

@@ -14,7 +14,11 @@ impl Members {
     fn is_due(&self, now: u64) -> bool {
         let unsaid = self.doubtful || !self.changed.is_empty();
         let may_repeat = self.retry_at.is_none_or(|at| at <= now);
-        self.sent.is_none() && (!self.new.is_empty() || unsaid && may_repeat)
+        self.sent.is_none() && (!self.new.is_empty() || (unsaid || self.is_relist_due(now)) && may_repeat)
+    }
+
+    fn is_relist_due(&self, now: u64) -> bool {
+        self.relist_at().is_some_and(|at| at <= now)
     }
 }
 
@@ -50,11 +54,12 @@ impl Hub {
         });
         let joined = joined.collect();
         members.asking = core::mem::take(&mut members.new);
-        (members.sent, members.retry_at) = (Some(Sent { at, whole }), None);
+        let relist = members.is_relist_due(now);
+        (members.sent, members.retry_at) = (Some(Sent { at, whole, relist }), None);
         if !core::mem::replace(&mut members.kept, true) {
             out.push(Output::Keep { channel: channel.clone() });
         }
-        let list = !members.asking.is_empty();
+        let list = relist || !members.asking.is_empty();
         let (version, hub, have) = (VERSION, String::new(), members.have);
         let report = Report { version, hub, at, have, whole, joined, left: gone, list };
         self.calls.add(Output::Report { channel: channel.clone(), report });
@@ -74,7 +79,8 @@ impl Hub {
         let Some((members, sent)) = sent.and_then(|members| members.sent.take().map(|sent| (members, sent))) else {
             return;
         };
-        let unlisted = !members.asking.is_empty() && result.as_ref().is_ok_and(|changes| changes.list.is_none());
+        let lists = sent.relist || !members.asking.is_empty();
+        let unlisted = lists && result.as_ref().is_ok_and(|changes| changes.list.is_none());
         let result = if unlisted { Err(no_list()) } else { result };
         match result {
             Ok(changes) => {
@@ -84,6 +90,9 @@ impl Hub {
                     out.push(Output::Trust { channel: channel.clone() });
                 }
                 self.take_changes(channel, &changes, out);
+                if sent.relist {
+                    self.relist(channel, &changes, out);
+                }
                 self.tell_list(channel, &changes, out);
                 if self.presence.get(channel).is_some_and(Members::is_over) {
                     self.presence.remove(channel);

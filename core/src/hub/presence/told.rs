@@ -4,7 +4,7 @@ use super::Hub;
 use crate::channel::ChannelName;
 use crate::frame::{Frame, members as words};
 use crate::hub::channel::by_format;
-use crate::hub::{Output, Slot};
+use crate::hub::{Output, Slot, Subscription};
 use crate::limits;
 use crate::link::Delivery;
 use crate::presence::{Changes, Joined, Left, Member};
@@ -32,11 +32,45 @@ impl Hub {
             return;
         }
         members.have = Some(changes.revision);
+        if follows {
+            self.note_drift(channel, changes, have, out);
+        } else if let Some(members) = self.presence.get_mut(channel) {
+            members.drifted_at = None;
+        }
+        let Some(members) = self.presence.get(channel) else { return };
         for (format, slots) in by_format(&members.told) {
             match &changes.list {
                 Some(list) if !follows => self.say_list(slots, format, channel, changes.count, list, out),
                 _ => self.say(slots, changed(channel, format, changes, have), out),
             }
+        }
+        self.keep_revision(channel, out);
+    }
+
+    /// Clients of Pusher's protocol count for themselves, and cannot take off whom they do not know: of many members they were told the first only.
+    fn note_drift(&mut self, channel: &ChannelName, changes: &Changes, have: u64, out: &mut Vec<Output>) {
+        let now = self.now;
+        let left = changes.left.iter().filter(|left| left.at > have).count() as u64;
+        let Some(members) = self.presence.get_mut(channel) else { return };
+        let counts = members.told.first().is_some_and(|(_, format)| *format == Format::Pusher);
+        let were_many = changes.count.saturating_add(left) > limits::MEMBERS_LISTED as u64;
+        if counts && left > 0 && were_many && members.drifted_at.is_none() {
+            members.drifted_at = Some(now);
+            self.wake_at(now + limits::RELIST_MS, out);
+        }
+    }
+
+    /// Who counts for itself is told anew who is there.
+    pub(super) fn relist(&mut self, channel: &ChannelName, changes: &Changes, out: &mut Vec<Output>) {
+        // Unless that was done just now.
+        let Some(members) = self.presence.get_mut(channel).filter(|members| members.drifted_at.is_some()) else {
+            return;
+        };
+        members.drifted_at = None;
+        let told = by_format(&members.told);
+        let list = changes.list.as_deref().unwrap_or_default();
+        for (format, slots) in told.into_iter().filter(|(format, _)| *format == Format::Pusher) {
+            self.say_list(slots, format, channel, changes.count, list, out);
         }
         self.keep_revision(channel, out);
     }
@@ -59,7 +93,7 @@ impl Hub {
             self.say_list(slots, format, channel, changes.count, list, out);
         }
         for (slot, _) in newcomers {
-            self.remember_told(slot, channel, revision, out);
+            self.remember_told(slot, channel, revision, false, out);
             self.listed(slot, channel, out);
         }
     }
@@ -94,15 +128,24 @@ impl Hub {
     /// One socket's attachment says what all of them have been told.
     pub(super) fn keep_revision(&mut self, channel: &ChannelName, out: &mut Vec<Output>) {
         let Some(members) = self.presence.get(channel) else { return };
+        let drifted = members.drifted_at.is_some();
         if let Some(((keeper, _), have)) = members.told.first().copied().zip(members.have) {
-            self.remember_told(keeper, channel, have, out);
+            self.remember_told(keeper, channel, have, drifted, out);
         }
     }
 
-    fn remember_told(&mut self, slot: Slot, channel: &ChannelName, revision: u64, out: &mut Vec<Output>) {
+    fn remember_told(
+        &mut self,
+        slot: Slot,
+        channel: &ChannelName,
+        revision: u64,
+        drifted: bool,
+        out: &mut Vec<Output>,
+    ) {
         let subscription = self.session_mut(slot).and_then(|session| session.subscription_mut(channel));
-        if let Some(subscription) = subscription.filter(|subscription| subscription.told != Some(revision)) {
-            subscription.told = Some(revision);
+        let news = |one: &&mut Subscription| one.told != Some(revision) || one.drifted != drifted;
+        if let Some(subscription) = subscription.filter(news) {
+            (subscription.told, subscription.drifted) = (Some(revision), drifted);
             self.remember(slot, out);
         }
     }
