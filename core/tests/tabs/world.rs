@@ -353,7 +353,8 @@ impl World {
     fn pointer_hears(&mut self, channel: &ChannelName, new: &NewMessage) -> Answer {
         let count = self.pointers.get(channel).map_or(0, |(count, _)| *count);
         let channel = channel.clone();
-        if new.if_position != Some(POINTERS.at(count)) {
+        let is_second = new.message.id.is_some() && count > 0;
+        if is_second || new.if_position.is_some_and(|at| at != POINTERS.at(count)) {
             let refusal = Refusal::new(Code::PositionChanged, "it is somewhere else");
             return Answer::Published { channel, result: Ok(vec![Outcome::Refused { error: refusal }]) };
         }

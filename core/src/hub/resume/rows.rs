@@ -30,9 +30,11 @@ impl Hub {
             let sent = claim.sent.filter(|_| exactly);
             Claim { sent, follows: false, ..claim.clone() }
         });
-        let claims = answered.chain(unclaimed).collect();
+        let claims: Vec<Claim> = answered.chain(unclaimed).collect();
+        // A pointer that was on its way for long may have been moved here from a connection that has something.
+        let is_moving = tab.settling && tab.tag == session.connection && claims.is_empty();
         let was = core::iter::once(&session.connection).chain(&tab.was).take(limits::RESUME_NAMES_MAX);
-        Some(Held { was: was.cloned().collect(), tag: tab.tag.clone(), claims, lost: tab.lost })
+        Some(Held { was: was.cloned().collect(), tag: tab.tag.clone(), claims, lost: tab.lost || is_moving })
     }
 
     /// Writes the rows that this event has changed, before anything that it sends: the runtime holds frames back until what was written before them is on the disk.

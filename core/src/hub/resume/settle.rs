@@ -14,6 +14,9 @@ use crate::pusher::words;
 use crate::refusal::{Code, Refusal};
 use crate::resume::{Held, ResumeId, TakeOver};
 
+/// The id of a pointer's first message: a second one of it is refused.
+const FIRST: &str = "first";
+
 /// How far it is with a tab of which it is being found out what it has.
 #[derive(Debug)]
 pub(super) struct Settling {
@@ -63,7 +66,8 @@ impl Hub {
             Ok(delivery) => delivery,
             Err(refusal) => return self.dismiss(slot, words::COME_BACK, refusal, out),
         };
-        let at = Some(delivery.position());
+        // An empty log has another epoch whenever it is looked at: there its first message can only be one.
+        let at = delivery.messages.last().map(|_| delivery.position());
         let said = delivery.messages.last().and_then(|message| match &message.payload {
             Payload::Json(text) => serde_json::from_str::<String>(text).ok(),
             _ => None,
@@ -121,7 +125,8 @@ impl Hub {
             tab.tag.clone_from(&connection);
         }
         self.tabs.settling.insert(pointer.clone(), Settling { slot, step: Step::Moving, at });
-        let message = Message::new(None, Payload::Json(format!("\"{connection}\"")), None);
+        let first = at.is_none().then(|| FIRST.to_owned());
+        let message = Message::new(None, Payload::Json(format!("\"{connection}\"")), first);
         let new = NewMessage { if_position: at, ..NewMessage::from(message) };
         self.calls.add(Output::Publish { channel: pointer.clone(), messages: vec![new] });
     }
