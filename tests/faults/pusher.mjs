@@ -158,15 +158,18 @@ class Run extends Record {
     }
   }
 
-  /** Cuts at random bytes, some connections that hang, and kills spread over the cuts. */
+  /** Cuts at random times, some connections that hang, and kills spread over the cuts. */
   async #breakThings() {
     const { random, proxy } = this;
-    const bytes = () => random.between(600, 8000);
-    proxy.choose = () => ({ kind: random.chance(0.3) ? "reset" : "cut", bytes: bytes() });
     for (let beat = 1; this.cuts < this.wantedCuts || this.kills < this.wantedKills; beat += 1) {
-      await sleep(100);
+      await sleep(random.between(200, 800));
       const links = [...proxy.links];
-      if (beat % 50 === 0 && links.length > 0) random.pick(links).inject({ kind: "halfOpen" });
+      const kind = random.pick(["cut", "cut", "reset"]);
+      // The time is by chance, and the place in a frame.
+      if (links.length > 0 && this.cuts < this.wantedCuts)
+        random
+          .pick(links)
+          .inject(beat % 10 === 0 ? { kind: "halfOpen" } : { kind, bytes: random.between(1, 400) });
       const isTime = this.cuts >= ((this.kills + 1) * this.wantedCuts) / (this.wantedKills + 1);
       if (this.kills < this.wantedKills && isTime) {
         await sleep(random.between(0, 1500));
