@@ -39,7 +39,7 @@ pub fn room_name(app: &str, channel: &ChannelName) -> String {
 #[must_use]
 pub fn parse_room_name(name: &str) -> Option<(&str, ChannelName)> {
     let (app, channel) = name.strip_prefix("v1:")?.split_once(':')?;
-    Some((app, ChannelName::parse_own(channel).ok()?))
+    Some((app, ChannelName::known(channel).ok()?))
 }
 
 /// Where a new connection begins.

@@ -12,6 +12,9 @@ const USER_PREFIX: &str = "#server-to-user-";
 /// What the name of a tab's pointer begins with ([`crate::resume`]): objects alone make and read such names.
 const POINTER_PREFIX: &str = "#resume-";
 
+/// What the names of the channels begin with in which users are online who have signed in: nobody can ask for one.
+const ONLINE_PREFIX: &str = "#online-";
+
 /// A channel's name: 1 to 164 characters of `A-Za-z0-9_-=@,.;` (Pusher's rule), or a user's channel, `#server-to-user-` and the user's id in the same
 /// alphabet. Safe inside JSON and in an object's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
@@ -30,16 +33,6 @@ impl ChannelName {
             ));
         }
         Ok(Self(name.to_owned()))
-    }
-
-    /// Checks a name that an object says: also a tab's pointer.
-    pub(crate) fn parse_own(name: &str) -> Result<Self, Refusal> {
-        match name.strip_prefix(POINTER_PREFIX) {
-            Some(hash) if hash.len() == 32 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
-                Ok(Self(name.to_owned()))
-            }
-            _ => Self::parse(name),
-        }
     }
 
     /// The channel of a tab, in which the last message says which connection of it was the last one. From a hash of its id: names of objects are not secret.
@@ -66,6 +59,35 @@ impl ChannelName {
         })
     }
 
+    /// The hidden channel whose one member a user is while a connection has signed in as it. Ids that are no channel names have none.
+    pub fn of_online(id: &str) -> Result<Self, Refusal> {
+        Self::parse(id)?;
+        Self::known(&format!("{ONLINE_PREFIX}{id}"))
+    }
+
+    /// Reads a name that comes from Dormouse itself: what [`ChannelName::parse`] takes, hidden channels, and tabs' pointers.
+    pub fn known(name: &str) -> Result<Self, Refusal> {
+        let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if let Some(hash) = name.strip_prefix(POINTER_PREFIX)
+            && hash.len() == 32
+            && hash.bytes().all(is_hex)
+        {
+            return Ok(Self(name.to_owned()));
+        }
+        let Some(id) = name.strip_prefix(ONLINE_PREFIX) else { return Self::parse(name) };
+        Self::parse(id)?;
+        if name.len() > limits::CHANNEL_NAME_MAX {
+            return Err(Refusal::new(Code::InvalidChannel, "this user's id is too long for a channel"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The user whose being online a hidden channel is. No message is ever in one, no list has it, and nobody outside hears of it.
+    #[must_use]
+    pub fn online(&self) -> Option<&str> {
+        self.0.strip_prefix(ONLINE_PREFIX)
+    }
+
     /// Whether a channel's name can begin so: nothing, a name, or the beginning of a user's.
     #[must_use]
     pub fn can_begin(with: &str) -> bool {
@@ -84,10 +106,10 @@ impl ChannelName {
         &self.0
     }
 
-    /// Whether its connections are members whom the others see: `presence-…`.
+    /// Whether it has members: `presence-…`, whose connections see each other, and hidden channels.
     #[must_use]
     pub fn has_members(&self) -> bool {
-        self.0.starts_with("presence-")
+        self.0.starts_with("presence-") || self.online().is_some()
     }
 
     /// Whether whoever comes is told the last message: `cache-…`, behind any of the other prefixes.
@@ -114,7 +136,7 @@ impl TryFrom<String> for ChannelName {
     type Error = Refusal;
 
     fn try_from(name: String) -> Result<Self, Refusal> {
-        Self::parse(&name)
+        Self::known(&name)
     }
 }
 
@@ -143,6 +165,21 @@ mod tests {
         }
         for with in [" ", "a b", "a:", "#x", "a#", "ä", "%", &"x".repeat(165)] {
             assert!(!ChannelName::can_begin(with), "{with}");
+        }
+    }
+
+    #[test]
+    fn nobody_outside_can_name_a_hidden_channel() {
+        let hidden = ChannelName::of_online("7").unwrap();
+        assert_eq!((hidden.as_str(), hidden.online(), hidden.user()), ("#online-7", Some("7"), None));
+        assert!(ChannelName::parse("#online-7").is_err() && ChannelName::known("#online-7").is_ok());
+        assert!(hidden.has_members() && !hidden.needs_token() && !hidden.is_cache());
+        assert_eq!(ChannelName::known("lobby").unwrap().online(), None);
+        for id in ["", "a b", "#online-7", "#server-to-user-", &"x".repeat(157)] {
+            assert!(ChannelName::of_online(id).is_err(), "{id}");
+        }
+        for name in ["#online-", "#online-a b", "#online", "#x"] {
+            assert!(ChannelName::known(name).is_err(), "{name}");
         }
     }
 
@@ -191,15 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tabs_pointer_is_a_name_among_objects_only() {
+    fn nobody_outside_can_name_a_tabs_pointer() {
         let id = crate::resume::ResumeId::parse("0b6f0f5e-3a54-4a3c-9d3b-6b1f4f9d2a10").unwrap();
         let pointer = ChannelName::pointer(&id);
         assert!(pointer.is_pointer() && !pointer.as_str().contains("0b6f"), "{pointer}");
-        assert_eq!(ChannelName::parse_own(pointer.as_str()).unwrap(), pointer);
+        assert_eq!(ChannelName::known(pointer.as_str()).unwrap(), pointer);
         assert!(ChannelName::parse(pointer.as_str()).is_err());
-        assert!(serde_json::from_str::<ChannelName>(&format!("\"{pointer}\"")).is_err());
         for name in ["#resume-", "#resume-x", "#resume-0123456789abcdef0123456789abcdeF"] {
-            assert!(ChannelName::parse_own(name).is_err(), "{name}");
+            assert!(ChannelName::known(name).is_err(), "{name}");
         }
     }
 }

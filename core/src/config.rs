@@ -35,6 +35,9 @@ pub struct App {
     /// Seconds within which a connection in Pusher's protocol has to subscribe to a private or presence channel, or to sign in. 0: it need not.
     #[serde(default)]
     pub authorize_within: u64,
+    /// Whether users who sign in are told who of their watchlists is online.
+    #[serde(default)]
+    pub watchlist: bool,
     /// Rules by prefix of the channel's name; the longest prefix wins.
     #[serde(default)]
     pub channels: Vec<Rule>,
@@ -162,11 +165,11 @@ impl App {
     pub fn rule(&self, channel: &ChannelName) -> Rule {
         if channel.is_pointer() {
             let history = History { size: 1, ttl: limits::HISTORY_TTL_S_MAX };
-            return Rule { history, directory: self.directory, ..Rule::default() };
+            return Rule { history, directory: false, ..Rule::default() };
         }
         let matching = self.channels.iter().filter(|rule| channel.as_str().starts_with(&rule.prefix));
         let rule = matching.max_by_key(|rule| rule.prefix.len()).cloned().unwrap_or_default();
-        let mut rule = Rule { directory: self.directory, ..rule };
+        let mut rule = Rule { directory: self.directory && channel.online().is_none(), ..rule };
         if channel.is_cache() {
             rule.history.size = rule.history.size.max(1);
         }

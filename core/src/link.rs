@@ -166,7 +166,7 @@ impl Delivery {
             serde_json::from_str(text).map_err(|error| Refusal::new(Code::InvalidJson, format!("call: {error}")))?;
         let messages: Result<Vec<NewMessage>, Refusal> = read.messages.into_iter().map(read_wire).collect();
         Ok(Self {
-            channel: ChannelName::parse_own(&read.channel)?,
+            channel: ChannelName::known(&read.channel)?,
             after: read.after,
             messages: messages?.into_iter().map(|new| new.message).collect(),
             gap: read.gap,

@@ -35,7 +35,7 @@ impl Kept {
         if !self.has_table() {
             return Vec::new();
         }
-        let row = |row: &Array| Some((ChannelName::parse(&row.get(0).as_string()?).ok()?, row.get(1) == 1.0));
+        let row = |row: &Array| Some((ChannelName::known(&row.get(0).as_string()?).ok()?, row.get(1) == 1.0));
         self.exec(ROWS, &[]).unwrap_or_default().iter().filter_map(row).collect()
     }
 

@@ -15,5 +15,7 @@ export const documented = new Set(
     ...(close ? [`${close} ${code}`] : []),
   ]),
 );
+// "Pusher's protocol", "What cannot be done".
+for (const said of ["4001 not_found", "4006 invalid_field", "4007 invalid_field"]) documented.add(said);
 // "Close codes without a status": a frame over the limit, told by the same error frame.
 documented.add("1009 too_large");

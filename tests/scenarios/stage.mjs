@@ -219,7 +219,7 @@ class Stage {
     const live = [...this.#clients.values()].filter((client) => client.isLive);
     const channels = new Map();
     for (const { channels: own, key } of live) {
-      for (const channel of own) channels.set(`${channel} ${key}`, { channel, key });
+      for (const channel of own) channels.set(`${channel} ${this.#credentials(key)}`, { channel, key });
     }
     for (const { channel, key } of channels.values()) {
       const headers = [["content-type", "text/plain"]];

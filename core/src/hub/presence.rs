@@ -115,15 +115,25 @@ impl Members {
         self.drifted_at.map(|at| at + limits::RELIST_MS)
     }
 
+    /// Whether nobody is here, and nobody watches.
+    fn is_deserted(&self) -> bool {
+        self.users.is_empty() && self.slots().next().is_none()
+    }
+
     /// Whether nobody is here, and the Room knows.
     fn is_over(&self) -> bool {
-        self.users.is_empty() && self.changed.is_empty() && !self.doubtful && self.sent.is_none()
+        self.is_deserted() && self.changed.is_empty() && !self.doubtful && self.sent.is_none()
     }
 }
 
 /// A socket that was there; whether its attachment said what the others have.
 struct Removed {
     keeper: bool,
+}
+
+/// Whether a connection is told nothing of members: in its format there are no words, or its own user is all there is.
+fn is_mute(session: &HubSession, subscription: &Subscription) -> bool {
+    session.format.is_raw() || subscription.channel.online().is_some() && subscription.user.is_some()
 }
 
 /// Takes up a member's socket after waking.
@@ -134,13 +144,17 @@ pub(super) fn restore(
     subscription: &Subscription,
 ) {
     let is_member = subscription.told.is_some() || !matches!(subscription.stage, Stage::Joining(_));
-    let user = subscription.user.as_deref().or(session.user.as_deref());
-    let Some(user) = user.filter(|_| is_member) else { return };
+    if !is_member {
+        return;
+    }
+    let user = session.member_by(subscription);
     if !presence.contains_key(&subscription.channel) {
         presence.insert(subscription.channel.clone(), Members::default());
     }
     let Some(members) = presence.get_mut(&subscription.channel) else { return };
-    members.count(slot, user);
+    if let Some(user) = user {
+        members.count(slot, user);
+    }
     match subscription.told {
         Some(revision) => {
             members.told.push((slot, session.format));
@@ -154,7 +168,7 @@ pub(super) fn restore(
                 members.drifted_at = Some(0);
             }
         }
-        None if session.format.is_raw() => members.mute.push(slot),
+        None if is_mute(session, subscription) => members.mute.push(slot),
         None => members.new.push(slot),
     }
 }
@@ -166,14 +180,17 @@ impl Hub {
             return;
         }
         let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
-        let Some((session, user)) = session.and_then(|session| Some((session, session.member(channel)?))) else {
+        let one = session.and_then(|session| Some((session, session.subscription(channel)?)));
+        let Some((session, subscription)) = one else { return };
+        let user = session.member_by(subscription);
+        if user.is_none() && channel.online().is_none() {
             return;
-        };
+        }
         let members = self.presence.entry(channel.clone()).or_default();
-        if members.count(slot, user) {
+        if let Some(user) = user.filter(|user| members.count(slot, user)) {
             members.note(user);
         }
-        if session.format.is_raw() {
+        if is_mute(session, subscription) {
             members.mute.push(slot);
         } else {
             members.new.push(slot);
@@ -187,8 +204,17 @@ impl Hub {
         if !channel.has_members() {
             return;
         }
-        let Some((members, user)) = self.presence.get_mut(channel).zip(user) else { return };
+        let Some(members) = self.presence.get_mut(channel) else { return };
         let Some(removed) = members.remove(slot) else { return };
+        let Some(user) = user else {
+            // It only watched.
+            if members.is_over() && !members.kept {
+                self.presence.remove(channel);
+            } else if removed.keeper {
+                self.keep_revision(channel, out);
+            }
+            return;
+        };
         match members.users.get_mut(user) {
             Some(here) if here.connections > 1 => {
                 here.connections -= 1;
@@ -252,7 +278,7 @@ impl Hub {
                 continue;
             }
             members.has_row(marked);
-            members.doubtful |= marked || members.users.is_empty() && members.sent.is_none();
+            members.doubtful |= marked || members.is_deserted() && members.sent.is_none();
         }
         let now = self.now;
         self.unreported.extend(self.presence.keys().cloned());

@@ -15,6 +15,7 @@ use crate::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
 use crate::room::Turn;
 use crate::session::Format;
 use crate::token::Grant;
+use std::collections::BTreeSet;
 
 impl Hub {
     /// A frame, of which it was not too many.
@@ -120,21 +121,56 @@ impl Hub {
         self.take_in(slot, changed, subscription, out)
     }
 
-    /// A client says who it is. It may do so again, but not be somebody else.
+    /// A client says who it is. It may do so again, but not be somebody else. No request, unless the app has watchlists.
     fn sign_in(&mut self, slot: Slot, auth: &str, user_data: &str, out: &mut Vec<Output>) -> Result<(), Refusal> {
         let Some(session) = self.session(slot) else { return Ok(()) };
         check_user(&self.app, &session.connection, user_data, auth)?;
-        let UserData { user, info, grants, .. } = UserData::parse(user_data)?;
+        let UserData { user, info, grants, watchlist } = UserData::parse(user_data)?;
+        let is_new = session.user.is_none();
         if session.user.as_ref().is_some_and(|other| *other != user) {
             return Err(Refusal::new(Code::Forbidden, "Connection already signed in with a different user id"));
         }
-        let changed = HubSession { user: Some(user), info, grants, authorize_by: None, ..session.clone() };
+        let changed = HubSession { user: Some(user.clone()), info, grants, authorize_by: None, ..session.clone() };
         changed.check_size()?;
         if let Some(session) = self.session_mut(slot) {
             *session = changed;
         }
         self.remember(slot, out);
         Self::send(slot, words::signed_in(user_data), out);
+        if is_new && self.app.watchlist { self.watch(slot, user, &watchlist, out) } else { Ok(()) }
+    }
+
+    /// A user is online from now on, and is told who of its watchlist is. Two requests where nobody of this Hub is that user or watches it yet, else one; and as for a
+    /// presence channel its rows. A watchlist that is too long is refused as a whole, and the user is online all the same.
+    fn watch(&mut self, slot: Slot, user: String, watchlist: &[String], out: &mut Vec<Output>) -> Result<(), Refusal> {
+        self.calls.check()?;
+        let others = watched(&user, watchlist);
+        let hidden = |channel: ChannelName, user: Option<String>| Subscription::hidden(channel, user);
+        // Who has an id that is no channel's name is never online.
+        let own = ChannelName::of_online(&user).ok().map(|channel| hidden(channel, Some(user)));
+        let added = others.and_then(|others| {
+            let others = others.into_iter().map(|channel| hidden(channel, None));
+            self.add_hidden(slot, own.iter().cloned().chain(others).collect(), out)
+        });
+        if added.is_err() {
+            self.add_hidden(slot, own.into_iter().collect(), out)?;
+        }
+        added
+    }
+
+    fn add_hidden(&mut self, slot: Slot, hidden: Vec<Subscription>, out: &mut Vec<Output>) -> Result<(), Refusal> {
+        let Some(session) = self.session_mut(slot) else { return Ok(()) };
+        let known = session.subscriptions.len();
+        let channels: Vec<ChannelName> = hidden.iter().map(|subscription| subscription.channel.clone()).collect();
+        session.subscriptions.extend(hidden);
+        if let Err(refusal) = session.check_size() {
+            session.subscriptions.truncate(known);
+            return Err(refusal);
+        }
+        for channel in channels {
+            self.join(slot, &channel, out);
+        }
+        self.remember(slot, out);
         Ok(())
     }
 
@@ -165,7 +201,8 @@ impl Hub {
 
     /// Whether a subscription is answered with the list of members: in Pusher's presence channels.
     pub(super) fn lists_first(&self, slot: Slot, channel: &ChannelName) -> bool {
-        let session = self.session(slot).filter(|session| session.format == Format::Pusher && channel.has_members());
+        let lists = channel.has_members() && channel.online().is_none();
+        let session = self.session(slot).filter(|session| session.format == Format::Pusher && lists);
         session.and_then(|session| session.subscription(channel)).is_some_and(|one| one.told.is_none())
     }
 
@@ -185,6 +222,16 @@ impl Hub {
             self.advance(slot, channel, out);
         }
     }
+}
+
+/// The hidden channels of a watchlist, without the user's own.
+fn watched(user: &str, watchlist: &[String]) -> Result<BTreeSet<ChannelName>, Refusal> {
+    if watchlist.len() > limits::WATCHLIST_MAX {
+        let message = format!("The watchlist has more than {} users: nobody is watched", limits::WATCHLIST_MAX);
+        return Err(Refusal::numbered(Code::TooLarge, words::WATCHLIST_TOO_LONG, message));
+    }
+    let others = watchlist.iter().filter(|other| *other != user);
+    Ok(others.filter_map(|id| ChannelName::of_online(id).ok()).collect())
 }
 
 /// How a connection may have a channel.

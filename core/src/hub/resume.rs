@@ -83,7 +83,7 @@ impl Tab {
 impl HubSession {
     /// Where a tab begins that asks for a channel again, and what it has of it; else what was asked for, and nothing.
     pub(super) fn claim(&mut self, channel: &ChannelName, from: Option<Begin>) -> (Option<Begin>, Option<Position>) {
-        let Some(tab) = self.tab.as_mut() else { return (from, None) };
+        let Some(tab) = self.tab.as_mut().filter(|_| channel.online().is_none()) else { return (from, None) };
         match tab.claims.iter().position(|claim| claim.channel == *channel) {
             Some(at) => {
                 let claim = tab.claims.swap_remove(at);
@@ -189,7 +189,9 @@ impl Hub {
         gap: Option<Gap>,
     ) -> Option<Gap> {
         let have = self.channels.get(channel).and_then(|known| known.have);
-        let Some(session) = self.session_mut(slot).filter(|session| session.tab.is_some()) else { return gap };
+        // No message is ever in a hidden one.
+        let resumes = |session: &&mut HubSession| session.tab.is_some() && channel.online().is_none();
+        let Some(session) = self.session_mut(slot).filter(resumes) else { return gap };
         let Some(subscription) = session.subscription_mut(channel) else { return gap };
         let Some(after) = subscription.acked else {
             subscription.acked = Some(start);

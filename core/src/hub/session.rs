@@ -97,6 +97,22 @@ pub enum Stage {
 }
 
 impl Subscription {
+    /// To a hidden channel: with a user, who is online by it; without, to watch.
+    pub(super) fn hidden(channel: ChannelName, user: Option<String>) -> Self {
+        let stage = Stage::Joining(None);
+        Self {
+            channel,
+            may_publish: false,
+            stage,
+            user,
+            data: None,
+            told: None,
+            drifted: false,
+            acked: None,
+            follows: false,
+        }
+    }
+
     pub(super) fn wanted(want: &super::Want) -> Self {
         let (channel, may_publish, data) = (want.channel.clone(), want.may_publish, want.data.clone());
         Self {
@@ -133,7 +149,8 @@ impl Subscription {
 impl HubSession {
     /// Whether it fits its attachment.
     pub(super) fn check_size(&self) -> Result<(), Refusal> {
-        if self.subscriptions.len() > limits::SUBSCRIPTIONS_MAX {
+        let asked_for = self.subscriptions.iter().filter(|subscription| subscription.channel.online().is_none());
+        if asked_for.count() > limits::SUBSCRIPTIONS_MAX {
             let message = format!("a connection has at most {} channels", limits::SUBSCRIPTIONS_MAX);
             return Err(Refusal::new(Code::TooLarge, message));
         }
@@ -167,11 +184,16 @@ impl HubSession {
         self.subscriptions.iter().find(|subscription| subscription.channel == *channel)
     }
 
-    /// Who it is in a channel.
+    /// Who it is in a channel; nobody, where it only watches.
     #[must_use]
     pub fn member(&self, channel: &ChannelName) -> Option<&str> {
-        let own = self.subscription(channel).and_then(|subscription| subscription.user.as_deref());
-        own.or(self.user.as_deref())
+        self.subscription(channel).and_then(|subscription| self.member_by(subscription))
+    }
+
+    /// Who it is by a subscription.
+    pub(super) fn member_by<'a>(&'a self, subscription: &'a Subscription) -> Option<&'a str> {
+        let user = self.user.as_deref().filter(|_| subscription.channel.online().is_none());
+        subscription.user.as_deref().or(user)
     }
 
     /// How the others see it in a presence channel, where nobody of its user came before.

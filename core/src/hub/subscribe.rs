@@ -112,8 +112,9 @@ impl Hub {
         for buckets in self.publishes.values_mut() {
             buckets.remove(&session.connection);
         }
-        for Subscription { channel, .. } in &session.subscriptions {
-            self.depart(slot, session.member(channel), channel, out);
+        for subscription in &session.subscriptions {
+            let channel = &subscription.channel;
+            self.depart(slot, session.member_by(subscription), channel, out);
             self.take_out(slot, channel, out);
         }
         if self.reviewer == Some(slot) {

@@ -38,8 +38,10 @@ impl Hub {
     ) {
         let Some(session) = self.session(slot) else { return };
         if session.format == Format::Pusher {
-            // In a presence channel it has been told already, with who is there.
-            if !channel.has_members() {
+            if channel.online().is_some() {
+                self.arrive(slot, channel);
+            } else if !channel.has_members() {
+                // In a presence channel it has been told already, with who is there.
                 self.tell(slot, &Tell::Subscribed { channel, position, resumed }, out);
             }
             return;
@@ -65,7 +67,8 @@ impl Hub {
         gap: Gap,
         out: &mut Vec<Output>,
     ) {
-        if let Some(frame) = frame::say(channel, format, &Say::Gap(gap)) {
+        let gap_frame = frame::say(channel, format, &Say::Gap(gap)).filter(|_| channel.online().is_none());
+        if let Some(frame) = gap_frame {
             self.send_all(slots, format, channel, &[(gap.position, frame)], out);
         }
     }
@@ -151,8 +154,9 @@ impl Hub {
     /// A subscription ends: for a connection of one channel that is the end of it.
     pub(super) fn fail(&mut self, slot: Slot, channel: &ChannelName, refusal: &Refusal, out: &mut Vec<Output>) {
         let Some(session) = self.session_mut(slot) else { return };
+        let hidden = channel.online().is_some();
         // Pusher's protocol has no words for it, and its clients ask for all of their channels again when they come back.
-        if !session.format.is_many() || session.format == Format::Pusher {
+        if !session.format.is_many() || session.format == Format::Pusher && !hidden {
             return self.dismiss(slot, refusal.code.close_code(), refusal, out);
         }
         let joining = session.subscription(channel).is_some_and(|one| matches!(one.stage, Stage::Joining(_)));
@@ -161,6 +165,9 @@ impl Hub {
         self.remember(slot, out);
         self.depart(slot, user.as_deref(), channel, out);
         self.take_out(slot, channel, out);
+        if hidden {
+            return;
+        }
         if joining {
             return self.object(slot, Some(channel), None, refusal, out);
         }

@@ -121,6 +121,23 @@ pub fn changes(channel: &ChannelName, left: &[&Left], joined: &[&Joined]) -> Vec
     gone.chain(come).map(|(name, data)| Frame::Text(event(name, Some(channel), &data))).collect()
 }
 
+/// Users of its watchlist are online, or are not.
+#[must_use]
+pub fn watched(users: &[&str], online: bool) -> Frame {
+    #[derive(Serialize)]
+    struct Event<'a> {
+        name: &'a str,
+        user_ids: &'a [&'a str],
+    }
+    #[derive(Serialize)]
+    struct Data<'a> {
+        events: [Event<'a>; 1],
+    }
+    let name = if online { "online" } else { "offline" };
+    let data = Data { events: [Event { name, user_ids: users }] };
+    Frame::Text(event("pusher_internal:watchlist_events", None, &json(&data)))
+}
+
 const SUBSCRIBED: &str = "pusher_internal:subscription_succeeded";
 
 /// What members show, by user.
@@ -175,7 +192,7 @@ pub fn message(channel: &ChannelName, message: &Message) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cache_miss, changes, close_code, gap, members, message, signed_in, tell};
+    use super::{cache_miss, changes, close_code, gap, members, message, signed_in, tell, watched};
     use crate::channel::ChannelName;
     use crate::frame::many::Tell;
     use crate::frame::{Frame, Gap, GapReason};
@@ -239,6 +256,10 @@ mod tests {
             r#"{"event":"pusher:signin_success","data":"{\"user_data\":\"{\\\"id\\\":\\\"7\\\"}\"}"}"#
         );
         assert_eq!(text(cache_miss(&a)), r#"{"event":"pusher:cache_miss","channel":"a"}"#);
+        assert_eq!(
+            text(watched(&["8"], true)),
+            r#"{"event":"pusher_internal:watchlist_events","data":"{\"events\":[{\"name\":\"online\",\"user_ids\":[\"8\"]}]}"}"#
+        );
         let lost = Gap { after: at, position: Epoch::new(1).at(2), reason: GapReason::Lost };
         assert_eq!(
             text(gap(&a, &lost)),

@@ -164,11 +164,11 @@ impl Stage {
         let payload = payload(&self.values.fill(text)?)?;
         let client = self.client(who)?;
         let object = client.response.object.clone().filter(|_| !client.gone).ok_or("it is not connected")?;
-        let (ping, pong) = if speaks_pusher(&object) { (words::PING, words::PONG) } else { (PING, PONG) };
+        let (ping, answer) = if speaks_pusher(&object) { (words::PING, words::PONG) } else { (PING, PONG) };
         let frame = match payload {
             // The runtime answers, and the object sleeps on.
             Payload::Text(text) if text == ping => {
-                client.queue.push_back(Item::Frame(Payload::Text(pong.to_owned())));
+                client.queue.push_back(Item::Frame(Payload::Text(answer.to_owned())));
                 return Ok(());
             }
             Payload::Text(text) => Frame::Text(text),

@@ -44,7 +44,9 @@ const missing = [
   "/channels//messages/x",
   "/messages",
   "/apps/1/events",
-  "/app/open-key",
+  "/app",
+  "/app/open-key/",
+  "/application/open-key",
   "/.env",
   "/.git/config",
   "/wrangler.toml",
@@ -127,6 +129,16 @@ const upgrades = [
   ["/events?channels=a", "4426 upgrade_required"],
   ["/publish", "4405 method_not_allowed"],
   ["/publish/lobby", "4405 method_not_allowed"],
+  // Pusher's protocol has numbers of its own.
+  ["/app/", "4001 not_found"],
+  ["/app/nobody?protocol=7", "4001 not_found"],
+  [`/app/${"x".repeat(8000)}`, "4001 not_found"],
+  ["/any/path/app/%00", "4001 not_found"],
+  ["/app/open-key?protocol=", "4006 invalid_field"],
+  ["/app/open-key?protocol=7.0", "4006 invalid_field"],
+  ["/app/open-key?protocol=99999999999", "4006 invalid_field"],
+  ["/app/open-key?protocol=4", "4007 invalid_field"],
+  ["/app/open-key?protocol=8", "4007 invalid_field"],
 ];
 
 const channels = [
@@ -204,6 +216,12 @@ const heads = [
 
 export const routes = [
   ...heads,
+  { name: "GET /app/open-key", request: { path: "/app/open-key" }, expected: "426 upgrade_required" },
+  {
+    name: "POST /app/open-key",
+    request: { method: "POST", path: "/app/open-key" },
+    expected: "404 not_found",
+  },
   ...missing.map((path) => ({ name: `GET ${path}`, request: { path }, expected: "404 not_found" })),
   ...wrongMethods.map(([method, path]) => ({
     name: `${method} ${path}`,

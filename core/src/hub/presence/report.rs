@@ -56,7 +56,8 @@ impl Hub {
         members.asking = core::mem::take(&mut members.new);
         let relist = members.is_relist_due(now);
         (members.sent, members.retry_at) = (Some(Sent { at, whole, relist }), None);
-        if !core::mem::replace(&mut members.kept, true) {
+        // Whoever only watches leaves nothing behind at the Room.
+        if !members.users.is_empty() && !core::mem::replace(&mut members.kept, true) {
             out.push(Output::Keep { channel: channel.clone() });
         }
         let list = relist || !members.asking.is_empty();

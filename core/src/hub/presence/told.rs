@@ -108,6 +108,10 @@ impl Hub {
         list: &[Member],
         out: &mut Vec<Output>,
     ) {
+        if let Some(user) = channel.online() {
+            let is_online = list.iter().any(|member| member.user == user);
+            return self.say(slots, vec![pusher::watched(&[user], is_online)], out);
+        }
         if format != Format::Pusher {
             return self.say(slots, words::members(channel, format, count, list).into_iter().collect(), out);
         }
@@ -169,8 +173,10 @@ impl Hub {
 fn changed(channel: &ChannelName, format: Format, changes: &Changes, have: u64) -> Vec<Frame> {
     let left: Vec<&Left> = changes.left.iter().filter(|left| left.at > have).collect();
     let joined: Vec<&Joined> = changes.joined.iter().filter(|joined| joined.at > have).collect();
-    if format == Format::Pusher {
-        return pusher::changes(channel, &left, &joined);
+    match (format, channel.online()) {
+        (_, Some(_)) if left.is_empty() && joined.is_empty() => Vec::new(),
+        (_, Some(user)) => vec![pusher::watched(&[user], !joined.is_empty())],
+        (Format::Pusher, None) => pusher::changes(channel, &left, &joined),
+        (_, None) => words::changes(channel, format, changes.count, &left, &joined),
     }
-    words::changes(channel, format, changes.count, &left, &joined)
 }

@@ -1,6 +1,6 @@
 //! Signing in.
 
-use super::{World, at, id, listed, member, sign};
+use super::{World, at, changed, id, listed, member, sign};
 use crate::call::VERSION;
 use crate::close::{Close, Whose};
 use crate::hub::{Output, Slot};
@@ -124,4 +124,110 @@ fn what_does_not_fit_is_refused_and_the_connection_stays() {
     assert!(world.error(slot).1.contains("does not fit"));
     assert_eq!(world.session(slot).user, None);
     world.silent();
+}
+
+/// What a watcher is told: who is online, or not.
+fn watched(world: &mut World, slot: Slot) -> (String, String) {
+    let frame = world.reads(slot);
+    assert_eq!(frame["event"], "pusher_internal:watchlist_events", "{frame}");
+    let data: Value = serde_json::from_str(frame["data"].as_str().unwrap()).unwrap();
+    let event = &data["events"][0];
+    (event["name"].as_str().unwrap().into(), event["user_ids"][0].as_str().unwrap().into())
+}
+
+fn is(name: &str, user: &str) -> (String, String) {
+    (name.into(), user.into())
+}
+
+/// Signed in, and all that follows from it answered: these of the watchlist are online.
+fn watches(world: &mut World, id: &str, watchlist: &[&str], online: &[&str]) -> Slot {
+    let slot = signed_in(world, &json!({ "id": id, "watchlist": watchlist }).to_string());
+    let all = watchlist.iter().filter(|user| **user != id).chain([&id]);
+    for user in all {
+        let channel = format!("#online-{user}");
+        if world
+            .calls
+            .iter()
+            .any(|call| matches!(call, Output::Follow { channel: other, .. } if other.as_str() == channel))
+        {
+            world.followed(&channel, Ok(at(0)));
+        }
+        let list: Vec<_> = online.iter().filter(|other| *other == user).map(|user| member(user, None)).collect();
+        let report = world.reported(&channel, Ok(listed(100, list.len() as u64, &list)));
+        let joined = if *user == id { vec![member(id, None)] } else { Vec::new() };
+        assert_eq!((report.joined, report.list), (joined, *user != id), "{user}");
+        if *user != id {
+            let name = if online.contains(user) { "online" } else { "offline" };
+            assert_eq!(watched(world, slot), is(name, user));
+        }
+    }
+    assert!(world.calls.is_empty(), "{:?}", world.calls);
+    world.silent();
+    slot
+}
+
+#[test]
+fn a_user_is_told_who_of_the_watchlist_is_online() {
+    let mut world = World::new(r#","watchlist":true"#);
+    let one = watches(&mut world, "7", &["8", "7", "9"], &["8"]);
+    world.wakes();
+    world.silent();
+    world.delivers("#online-9", 0, Vec::new(), Some(changed(100, 1, Some(member("9", None)), None)));
+    assert_eq!(watched(&mut world, one), is("online", "9"));
+    let other = watches(&mut world, "6", &["9"], &["9"]);
+    world.wakes();
+    world.delivers("#online-9", 0, Vec::new(), Some(changed(101, 0, None, Some("9"))));
+    assert_eq!((watched(&mut world, one), watched(&mut world, other)), (is("offline", "9"), is("offline", "9")));
+    world.misses("#online-9", 0, 1);
+    world.silent();
+    // Nothing of a hidden channel is a channel to its client.
+    world.subscribes(one, "a", None);
+    world.followed("a", Ok(at(1)));
+    assert_eq!(world.reads(one)["channel"], "a");
+    for text in ["pusher:subscribe", "pusher:unsubscribe"] {
+        world.does(one, text, &json!({ "channel": "#online-9" }));
+        assert!(world.error(one).1.starts_with("a channel name"));
+    }
+    assert_eq!(world.session(one).subscriptions.len(), 4);
+    // The last connection of a user takes the user away, and the last watcher its watching.
+    world.leaves(one);
+    assert_eq!(world.report("#online-7").left, ["7"]);
+    world.delivers("#online-9", 0, Vec::new(), Some(changed(102, 1, Some(member("9", None)), None)));
+    assert_eq!(watched(&mut world, other), is("online", "9"));
+    world.leaves(other);
+    world.silent();
+}
+
+#[test]
+fn a_watchlist_has_a_hundred_users() {
+    let mut world = World::new(r#","watchlist":true"#);
+    let slot = world.connect();
+    let many: Vec<String> = (0..101).map(|nth| format!("u{nth}")).collect();
+    world.signs_in(slot, &json!({ "id": "7", "watchlist": many }).to_string());
+    assert!(success(&world.reads(slot)).contains("u100"));
+    assert_eq!(world.error(slot).0, Some(4302));
+    // It is online all the same.
+    assert!(matches!(world.calls.as_slice(), [Output::Follow { channel, .. }] if channel.as_str() == "#online-7"));
+    let other = world.connect();
+    world.signs_in(other, &json!({ "id": "8", "watchlist": many[..100] }).to_string());
+    assert!(success(&world.reads(other)).contains("u99"));
+    assert_eq!(world.session(other).subscriptions.len(), 101);
+    // Nor does one that does not fit.
+    let third = world.connect();
+    let long: Vec<String> = (0..100).map(|nth| format!("{nth}-{}", "x".repeat(120))).collect();
+    world.signs_in(third, &json!({ "id": "9", "watchlist": long }).to_string());
+    assert!(success(&world.reads(third)).contains("99-x"));
+    assert!(world.error(third).1.contains("does not fit"));
+    assert_eq!(world.session(third).member(&super::name("#online-9")), Some("9"));
+    // Whoever cannot be reached is not watched, and nobody is closed for it.
+    world.followed("#online-u3", Err(crate::refusal::Refusal::new(crate::refusal::Code::Overloaded, "no")));
+    assert_eq!(world.session(other).subscriptions.len(), 100);
+    world.silent();
+}
+
+#[test]
+fn without_watchlists_signing_in_asks_nobody() {
+    let mut world = World::new("");
+    let slot = signed_in(&mut world, r#"{"id":"7","watchlist":["8"]}"#);
+    assert!(world.calls.is_empty() && world.session(slot).subscriptions.is_empty());
 }
