@@ -97,7 +97,7 @@ impl Hub {
         let Some(have) = self.channels.get(channel).and_then(|known| known.have) else { return };
         let Some(session) = self.session(slot) else { return };
         let (format, one) = (session.format, session.subscription(channel));
-        let (stage, resumes) = (one.map(|one| one.stage), one.is_some_and(|one| one.acked.is_some()));
+        let (stage, is_claimed) = (one.map(|one| one.stage), one.is_some_and(|one| one.acked.is_some()));
         if self.has_to_wait(slot, out) {
             return;
         }
@@ -112,7 +112,7 @@ impl Hub {
         }
         // A first connection may begin where the Hub is not yet: then it begins where the Hub is.
         let start = match from {
-            Begin::Last(_) if delivery.after.seq > have.seq && !resumes => have,
+            Begin::Last(_) if delivery.after.seq > have.seq && !is_claimed => have,
             _ => delivery.after,
         };
         let gap = if joining { self.begins(slot, channel, start, delivery.gap) } else { delivery.gap };
@@ -144,7 +144,7 @@ impl Hub {
         if joining
             && format == Format::Pusher
             && matches!(from, Begin::Last(_))
-            && !resumes
+            && !is_claimed
             && delivery.messages.is_empty()
         {
             Self::send(slot, cache_miss(channel), out);

@@ -154,8 +154,8 @@ impl Hub {
         let Some(tab) = &mut session.tab else { return };
         tab.settling = false;
         let is_known = !tab.claims.is_empty() || tab.lost;
-        let asked: Vec<ChannelName> = session.subscriptions.iter().map(|one| one.channel.clone()).collect();
-        for channel in &asked {
+        let wanted: Vec<ChannelName> = session.subscriptions.iter().map(|one| one.channel.clone()).collect();
+        for channel in &wanted {
             let Some(stage) = session.subscription(channel).map(|one| one.stage) else { continue };
             let Stage::Joining(from) = stage else { continue };
             let (from, acked) = session.claim(channel, from);
@@ -167,7 +167,7 @@ impl Hub {
             self.tabs.rows.insert(slot);
         }
         self.remember(slot, out);
-        for channel in asked {
+        for channel in wanted {
             self.advance(slot, &channel, out);
         }
     }
