@@ -2,11 +2,15 @@
 
 use crate::limits;
 use crate::refusal::{Code, Refusal};
+use crate::resume::ResumeId;
 use core::fmt;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// What the name of a user's channel begins with (Pusher's own name for it).
 const USER_PREFIX: &str = "#server-to-user-";
+/// What the name of a tab's pointer begins with ([`crate::resume`]): objects alone make and read such names.
+const POINTER_PREFIX: &str = "#resume-";
 
 /// What the names of the channels begin with in which users are online who have signed in: nobody can ask for one.
 const ONLINE_PREFIX: &str = "#online-";
@@ -31,6 +35,20 @@ impl ChannelName {
         Ok(Self(name.to_owned()))
     }
 
+    /// The channel of a tab, in which the last message says which connection of it was the last one. From a hash of its id: names of objects are not secret.
+    #[must_use]
+    pub fn pointer(id: &ResumeId) -> Self {
+        let hash = Sha256::digest(id.as_str());
+        let hex = hash.iter().take(16).map(|byte| format!("{byte:02x}"));
+        Self(hex.fold(POINTER_PREFIX.to_owned(), |name, byte| name + &byte))
+    }
+
+    /// Whether it is a tab's pointer: nobody joins it or publishes into it but Hubs.
+    #[must_use]
+    pub fn is_pointer(&self) -> bool {
+        self.0.starts_with(POINTER_PREFIX)
+    }
+
     /// A user's channel. Ids that are no channel names have none.
     pub fn of_user(id: &str) -> Result<Self, Refusal> {
         Self::parse(&format!("{USER_PREFIX}{id}")).map_err(|_| {
@@ -47,8 +65,15 @@ impl ChannelName {
         Self::known(&format!("{ONLINE_PREFIX}{id}"))
     }
 
-    /// Reads a name that comes from Dormouse itself: what [`ChannelName::parse`] takes, and hidden channels.
+    /// Reads a name that comes from Dormouse itself: what [`ChannelName::parse`] takes, hidden channels, and tabs' pointers.
     pub fn known(name: &str) -> Result<Self, Refusal> {
+        let is_hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if let Some(hash) = name.strip_prefix(POINTER_PREFIX)
+            && hash.len() == 32
+            && hash.bytes().all(is_hex)
+        {
+            return Ok(Self(name.to_owned()));
+        }
         let Some(id) = name.strip_prefix(ONLINE_PREFIX) else { return Self::parse(name) };
         Self::parse(id)?;
         if name.len() > limits::CHANNEL_NAME_MAX {
@@ -61,6 +86,12 @@ impl ChannelName {
     #[must_use]
     pub fn online(&self) -> Option<&str> {
         self.0.strip_prefix(ONLINE_PREFIX)
+    }
+
+    /// Whether nobody outside ever hears of it: the hidden channels of users who are online, and of tabs.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.online().is_some() || self.is_pointer()
     }
 
     /// Whether a channel's name can begin so: nothing, a name, or the beginning of a user's.
@@ -190,6 +221,8 @@ mod tests {
             "a/b",
             "a#b",
             "#user",
+            "#resume-",
+            "#resume-0123456789abcdef0123456789abcdef",
             "ä",
             "a\0",
             "a\"",
@@ -197,6 +230,18 @@ mod tests {
             &"x".repeat(165),
         ] {
             assert!(ChannelName::parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn nobody_outside_can_name_a_tabs_pointer() {
+        let id = crate::resume::ResumeId::parse("0b6f0f5e-3a54-4a3c-9d3b-6b1f4f9d2a10").unwrap();
+        let pointer = ChannelName::pointer(&id);
+        assert!(pointer.is_pointer() && !pointer.as_str().contains("0b6f"), "{pointer}");
+        assert_eq!(ChannelName::known(pointer.as_str()).unwrap(), pointer);
+        assert!(ChannelName::parse(pointer.as_str()).is_err());
+        for name in ["#resume-", "#resume-x", "#resume-0123456789abcdef0123456789abcdeF"] {
+            assert!(ChannelName::known(name).is_err(), "{name}");
         }
     }
 }

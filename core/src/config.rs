@@ -170,6 +170,10 @@ impl App {
     /// The rule for a channel: that with the longest matching prefix, else the default. A cache channel keeps its last message whatever the rule says.
     #[must_use]
     pub fn rule(&self, channel: &ChannelName) -> Rule {
+        if channel.is_pointer() {
+            let history = History { size: 1, ttl: limits::HISTORY_TTL_S_MAX };
+            return Rule { history, directory: false, ..Rule::default() };
+        }
         let matching = self.channels.iter().filter(|rule| channel.as_str().starts_with(&rule.prefix));
         let rule = matching.max_by_key(|rule| rule.prefix.len()).cloned().unwrap_or_default();
         let mut rule = Rule { directory: self.directory && channel.online().is_none(), ..rule };

@@ -42,6 +42,8 @@ pub enum GapReason {
     Lost,
     /// The channel never got that far.
     Ahead,
+    /// They were sent, and whether they arrived is not known. Only to clients that send no positions.
+    Unconfirmed,
 }
 
 /// The messages after `after`, up to and including `position`, cannot be had.

@@ -14,11 +14,13 @@ mod presence;
 mod publish;
 mod pusher;
 mod relay;
+mod resume;
 mod session;
 mod subscribe;
 mod voice;
 
 pub use event::{HubConnect, Input, Output, Want};
+pub use resume::Tab;
 pub use session::{HubSession, Stage, Subscription};
 
 use crate::channel::ChannelName;
@@ -29,12 +31,14 @@ use crate::limits;
 use crate::occupancy::Reporter;
 use crate::rate::Buckets;
 use crate::refusal::{Code, Refusal};
+use crate::resume::Held;
 use crate::room::Turn;
 use crate::session::Format;
 use calls::Calls;
 use channel::Channel;
 use presence::Members;
 use relay::Relays;
+use resume::Tabs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A socket while the Hub is awake: a small number, used again when the socket has gone. The driver keeps the socket of each.
@@ -69,6 +73,7 @@ pub struct Hub {
     decided: u64,
     /// What the Directory was told.
     reporter: Reporter,
+    tabs: Tabs,
 }
 
 impl Hub {
@@ -93,6 +98,7 @@ impl Hub {
             reviewer: None,
             now: 0,
             decided: 0,
+            tabs: Tabs::default(),
         }
     }
 
@@ -127,6 +133,7 @@ impl Hub {
                 }
             }
         }
+        self.tab_restored(slot);
         slot
     }
 
@@ -134,6 +141,8 @@ impl Hub {
     /// socket to take up, or where this Hub stands for one whose calls were under way. After a plain sleep it is `None`, and nothing has to be read.
     pub fn restored(&mut self, lost: Option<Vec<(ChannelName, bool)>>, turn: Turn, out: &mut Vec<Output>) {
         self.now = turn.now;
+        let begin = out.len();
+        self.tabs_restored();
         let is_unfinished = |channel: &Channel| !channel.waiting.is_empty();
         let unfinished = self.channels.iter().filter(|(_, channel)| is_unfinished(channel));
         let mut unfinished: Vec<ChannelName> = unfinished.map(|(name, _)| name.clone()).collect();
@@ -146,14 +155,16 @@ impl Hub {
         }
         self.members_restored(lost);
         self.report_all(out);
+        self.look_after_tabs(begin, out);
         self.calls.start(out);
     }
 
     /// Decides. Everything that shall be done is appended to `out`.
     pub fn handle(&mut self, input: Input, turn: Turn, out: &mut Vec<Output>) {
         self.now = turn.now;
+        let begin = out.len();
         match input {
-            Input::Connect { connect, connection } => self.connect(connect, connection, turn, out),
+            Input::Connect { connect, connection, held } => self.connect(connect, connection, held, turn, out),
             Input::Frame { slot, frame } => self.hear(slot, frame, turn, out),
             Input::FrameTooLong { slot } => self.hear_too_long(slot, turn, out),
             Input::Left { slot } => {
@@ -183,9 +194,16 @@ impl Hub {
                 self.reported(&channel, at, result, out);
             }
             Input::Registered { at, state, answer } => self.registered((at, state), answer, out),
+            Input::Fetched { id, tag, result } => {
+                self.calls.ended();
+                self.fetched(&id, &tag, result, out);
+            }
+            Input::Look => self.look(),
+            Input::Swept => self.wake_at(turn.now + limits::RESUME_KEEP_MS, out),
             Input::Alarm { kept } => self.alarm(kept, turn, out),
         }
         self.report_all(out);
+        self.look_after_tabs(begin, out);
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
             self.unlooked_bytes = 0;
             out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX, code: self.too_slow() });
@@ -202,12 +220,19 @@ impl Hub {
         Err(Refusal::new(Code::Full, "this hub has as many connections as it can hold"))
     }
 
-    fn connect(&mut self, connect: HubConnect, connection: String, turn: Turn, out: &mut Vec<Output>) {
+    fn connect(
+        &mut self,
+        connect: HubConnect,
+        connection: String,
+        held: Option<Held>,
+        turn: Turn,
+        out: &mut Vec<Output>,
+    ) {
         let open = self.sessions.len() - self.free.len();
         if let Err(refusal) = self.check_room(open) {
             return out.push(Output::Refuse(refusal));
         }
-        let session = HubSession {
+        let mut session = HubSession {
             connection,
             format: connect.format,
             user: connect.user,
@@ -216,12 +241,17 @@ impl Hub {
             grants: connect.grants,
             info: connect.info,
             reviewed: (open == 0).then_some(turn.now),
+            tab: None,
             subscriptions: connect.wants.iter().map(Subscription::wanted).collect(),
         };
         if let Err(refusal) = session.check_size() {
             return out.push(Output::Refuse(refusal));
         }
+        if let Some(id) = connect.resume {
+            self.tab_comes(&mut session, id, held, out);
+        }
         let slot = self.place(session.clone());
+        self.tab_came(slot);
         let welcome = session.format.is_many().then(|| session.connection.clone());
         let ends_at = session.ends_at();
         out.push(Output::Accept { slot, session });

@@ -27,6 +27,7 @@ pub mod presence;
 pub mod pusher;
 mod rate;
 pub mod refusal;
+pub mod resume;
 pub mod room;
 mod roster;
 mod segment;

@@ -324,3 +324,32 @@ pub const WEBHOOK_ROW_BYTES: usize = 32 * 1024;
 /// How often a channel with connections of its own whose webhooks want to know of it looks whether they are still there, in milliseconds (an hour): the end of one that a crash took is not told.
 /// One waking and one row.
 pub const WEBHOOK_LOOK_MS: u64 = 3_600_000;
+
+/// Shortest id by which a tab resumes (`/r/<id>/app/…`) in characters: 16 random ones are not guessed. Past it: 4006.
+pub const RESUME_ID_MIN: usize = 16;
+/// Longest id by which a tab resumes in characters: an UUID has 36. Past it: 4006.
+pub const RESUME_ID_MAX: usize = 64;
+/// Pause in milliseconds between two pings of the server to a connection that resumes, while messages are sent to it: what was sent since the last one that was answered is what
+/// is uncertain when the connection breaks. Nothing is sent to it when nothing was.
+pub const RESUME_PING_MS: u64 = 200;
+/// Pongs per second that a Hub asks all of its connections that resume for together: half of what one object can hear. With more of them the pause between two pings grows.
+pub const RESUME_PONGS_PER_S: u64 = 500;
+/// How long a ping may be unanswered when the next message comes, in milliseconds. Past it nothing more is sent to that connection until it answers: it gets from the log what it
+/// missed.
+pub const RESUME_STALL_MS: u64 = 1_000;
+/// Pause in milliseconds between two rows that say what the tabs of a Hub have of a channel: after a crash what came since is uncertain. One row for each channel with such tabs
+/// and that time of use.
+pub const RESUME_SAVE_MS: u64 = 1_000;
+/// How long after connecting a tab may subscribe to a channel that it had and get what it missed, in milliseconds: stock clients do it at once, and ask for signatures first. Past
+/// it, as soon as it answers a ping, such a channel begins with what comes.
+pub const RESUME_CLAIM_MS: u64 = 60_000;
+/// How long a Hub keeps what a tab had that is away, in milliseconds (a day). Past it the tab is taken for a new one.
+pub const RESUME_KEEP_MS: u64 = 24 * 3600 * 1000;
+/// How often a Hub looks for what it has kept long enough, in milliseconds (an hour), when its alarm rings.
+pub const RESUME_SWEEP_MS: u64 = 3600 * 1000;
+/// Tabs that a Hub keeps, each with about 1 KB: ten for each socket that it may have. Past it those that were away longest are dropped.
+pub const RESUME_ROWS_MAX: usize = 40_000;
+/// Connections of a tab that are remembered, for messages that are kept from one of them: a request that was sent before the last reconnects names an older one.
+pub const RESUME_NAMES_MAX: usize = 3;
+/// How long a Hub waits for the one where a tab was before, in milliseconds: the tab's channels wait with it. Past it what it has is lost, and it is told so.
+pub const RESUME_LOOK_MS: u32 = 5_000;

@@ -100,7 +100,8 @@ impl Hooks {
     /// Those of an app that are for this channel.
     #[must_use]
     pub fn of(app: &App, channel: &ChannelName) -> Self {
-        let targets: Vec<Webhook> = app.webhooks.iter().filter(|hook| hook.is_for(channel)).cloned().collect();
+        let is_for = |hook: &&Webhook| hook.is_for(channel) && !channel.is_hidden();
+        let targets: Vec<Webhook> = app.webhooks.iter().filter(is_for).cloned().collect();
         let secret = app.secrets.first().cloned().unwrap_or_default();
         Self { key: app.key.clone(), secret, targets }
     }

@@ -10,6 +10,7 @@ use crate::places::Places;
 use crate::script::{answered, heard, is_rebuilt, json};
 use crate::sockets;
 use crate::stub::{HubStub, RoomStub};
+use crate::tabs::Tabs;
 use dormouse_core::call::{CONNECT_HEADER, VERSION, room_name};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::config::App;
@@ -25,11 +26,12 @@ use questions::Questions;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{WebSocket, js_sys};
 use worker::worker_sys::{DurableObjectState, WebSocketPair};
-use worker::{Env, Request, Response, Result, console_error};
+use worker::{Delay, Env, Request, Response, Result, console_error};
 
 /// Called with the body of a call and the way to answer it.
 type Hear = Closure<dyn FnMut(String, Function)>;
@@ -44,6 +46,7 @@ pub(crate) struct Hall {
     rules: RefCell<Rules>,
     places: Places,
     kept: Kept,
+    tabs: Tabs,
     /// Whether it stands for an object that a trap has ended.
     rebuilt: bool,
     restored: Cell<bool>,
@@ -68,6 +71,7 @@ impl Hall {
         let rules = Rules::wake(settings(env, &app)?);
         let alarm = Alarm::new(state.storage().ok()?);
         let kept = Kept::new(state.storage().ok()?);
+        let tabs = Tabs::new(state.storage().ok()?);
         let rebuilt = is_rebuilt(&state);
         let hear = |hall: &Weak<Self>, read: fn(&Self, &str, u64) -> std::result::Result<Input, Refusal>| -> Hear {
             let hall = hall.clone();
@@ -90,6 +94,7 @@ impl Hall {
             rules: RefCell::new(rules),
             places: Places::default(),
             kept,
+            tabs,
             rebuilt,
             restored: Cell::new(false),
             arriving: RefCell::default(),
@@ -127,6 +132,11 @@ impl Hall {
         }
         if let Some(socket) = speaks.filter(|socket| self.places.slot(socket).is_none()) {
             self.take_up(socket.clone());
+        }
+        if self.places.is_empty()
+            && let Ok(mut rules) = self.rules.try_borrow_mut()
+        {
+            rules.mourn(self.tabs.begin_life());
         }
         let lost = (self.rebuilt || self.places.is_empty()).then(|| self.kept.rows());
         self.decide(|rules, out| rules.restored(lost, turn(), out));
@@ -196,6 +206,15 @@ impl Hall {
             Output::Trust { channel } => self.kept.trust(&channel),
             Output::Drop { channel } => self.kept.drop(&channel),
             Output::Register { state, at } => self.register(state, at),
+            Output::Hold { id, held, open } => self.tabs.hold(&id, &held, open),
+            Output::LetGo { id } => self.tabs.let_go(&id),
+            Output::Fetch { hub, id, tag } => self.fetch_tab(hub, id, tag),
+            Output::Reached { channel, acked } => self.tabs.reach(&channel, acked),
+            Output::Bound { channel, position } => self.tabs.bound(&channel, position),
+            Output::LookIn(pause) => self.spawn(async move |hall| {
+                Delay::from(Duration::from_millis(pause.into())).await;
+                hall.drive(Input::Look);
+            }),
             Output::WakeAt(at) => self.alarm.set(at),
         }
     }
@@ -235,7 +254,9 @@ impl Hall {
         let (client, server) = (pair.client()?, pair.server()?);
         *self.arriving.borrow_mut() = Some(server);
         let connection = in_hub(connect.format, &random_id(), &self.name);
-        self.drive(Input::Connect { connect, connection });
+        self.restore(None);
+        let held = connect.resume.as_ref().and_then(|id| self.tabs.held(id));
+        self.drive(Input::Connect { connect, connection, held });
         self.arriving.take();
         if let Some(slot) = self.stillborn.take() {
             self.drive(Input::Left { slot });
@@ -291,6 +312,9 @@ impl Hall {
     /// The alarm rang: the rows are read.
     pub(crate) fn rang(self: &Rc<Self>) {
         self.drive(Input::Alarm { kept: self.kept.rows() });
+        if self.tabs.sweep() {
+            self.drive(Input::Swept);
+        }
     }
 
     /// The slot of a socket; `None` if it has none any more.

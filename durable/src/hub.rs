@@ -10,6 +10,7 @@ use dormouse_core::head::split_url;
 use dormouse_core::hub::{Input, Slot};
 use dormouse_core::link::{DELIVER_PATH, RELAY_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
+use dormouse_core::resume::RESUME_PATH;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
@@ -53,6 +54,7 @@ impl Hub {
                 LOOK_PATH => hall.look().into(),
                 CLOSE_PATH => hall.closes(&request).into(),
                 HUB_COUNT_PATH => hall.counts(&request).into(),
+                RESUME_PATH => hall.resumes(&request).into(),
                 _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
             }),
         }

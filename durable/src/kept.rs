@@ -89,7 +89,7 @@ impl Kept {
 }
 
 /// `raw` and not `toArray`: that one's exceptions would abort the whole isolate.
-fn rows(cursor: &SqlStorageCursor) -> Result<Vec<Array>, JsValue> {
+pub(crate) fn rows(cursor: &SqlStorageCursor) -> Result<Vec<Array>, JsValue> {
     let rows = cursor.raw();
     let mut out = Vec::new();
     loop {

@@ -16,6 +16,7 @@ mod script;
 mod sockets;
 mod sql;
 mod stub;
+mod tabs;
 
 pub use directory::Directory;
 pub use env::{Apps, apps};

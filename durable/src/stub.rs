@@ -19,6 +19,7 @@ use dormouse_core::link::{
 use dormouse_core::message::NewMessage;
 use dormouse_core::presence::{Changes, MEMBERS_PATH, REPORT_PATH, Report};
 use dormouse_core::refusal::{Code, Refusal};
+use dormouse_core::resume::{Held, RESUME_PATH, TakeOver, TakenOver};
 use dormouse_core::room::{MembersQuery, PageQuery};
 use js_sys::Array;
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,13 @@ impl HubStub {
     /// Brings a channel's messages, a [`Delivery`] as text: one request to the object, nothing written.
     pub async fn deliver(&self, delivery: &str) -> Result<Receipt, Refusal> {
         read(&post(&self.namespace, &self.name, DELIVER_PATH, delivery).await?)
+    }
+
+    /// Takes over a tab that was there, for no longer than its client waits: one request to the object, and a row deleted.
+    pub(crate) async fn hand_over(&self, asked: &TakeOver) -> Result<Option<Held>, Refusal> {
+        let answer =
+            ask_within(self.namespace.as_ref(), &self.name, RESUME_PATH, &write(asked), limits::RESUME_LOOK_MS).await;
+        Ok(read::<TakenOver>(&answered(answer)?)?.held)
     }
 
     /// The same for a Hub that hands it on: the receipt as text, and no longer than it may take.

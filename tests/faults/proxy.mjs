@@ -20,6 +20,7 @@ class Link {
   #passed = 0;
   #timers = new Set();
   #held = [];
+  #isBroken = false;
 
   constructor(proxy, client, fault) {
     this.#proxy = proxy;
@@ -82,6 +83,9 @@ class Link {
   }
 
   #breakOff() {
+    // What still comes is swallowed.
+    if (this.#isBroken) return;
+    this.#isBroken = true;
     this.#proxy.count(this.#fault.kind);
     const sockets = [this.client, this.server];
     if (this.#fault.kind === "cut") return sockets.forEach((socket) => void socket.destroySoon());

@@ -8,6 +8,7 @@ use crate::head::Head;
 use crate::hub::HubConnect;
 use crate::pusher::words::{BAD_PROTOCOL, NO_APP, NOT_AUTHORIZED, UNSUPPORTED_PROTOCOL};
 use crate::refusal::{Code, Refusal};
+use crate::resume::ResumeId;
 use crate::session::Format;
 use crate::token::Grants;
 use percent_encoding::percent_decode_str;
@@ -32,6 +33,16 @@ impl AppPath {
         let prefix = before.strip_suffix("/app")?;
         Some(Self { key: percent_decode_str(key).decode_utf8_lossy().into_owned(), prefix: prefix.to_owned() })
     }
+
+    /// As which tab it resumes: `/r/{id}` stands right before `/app/`. Refused where that is no id: a tab that believes it resumes shall not find out when it is too late.
+    fn resume(&self) -> Result<Option<ResumeId>, Refusal> {
+        let Some((before, id)) = self.prefix.rsplit_once('/') else { return Ok(None) };
+        if !before.ends_with("/r") {
+            return Ok(None);
+        }
+        let numbered = |refusal: Refusal| Refusal { pusher: Some(BAD_PROTOCOL), ..refusal };
+        ResumeId::parse(id).map(Some).map_err(numbered)
+    }
 }
 
 /// Checks protocol, key and origin. The refusals say with which code a socket is closed.
@@ -51,6 +62,7 @@ pub fn admit_app(config: &Config, path: &AppPath, head: &Head<'_>) -> Result<Man
         expires_at: None,
         grants: Grants::default(),
         info: None,
+        resume: path.resume()?,
         wants: Vec::new(),
     };
     Ok(ManyAdmission { app: app.id.clone(), connect, subprotocol: false, allow_origin: None })
@@ -99,6 +111,21 @@ mod tests {
         assert_eq!(AppPath::parse("/app/app/app/").unwrap(), AppPath { key: String::new(), prefix: "/app/app".into() });
         for path in ["", "/", "/app", "app/k", "/app/k/", "/xapp/k", "/app/k/x", "/APP/k"] {
             assert_eq!(AppPath::parse(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_tab_that_resumes_says_its_id_before_the_app() {
+        let id = "0b6f0f5e-3a54-4a3c-9d3b-6b1f4f9d2a10";
+        let resume = |path: &str| AppPath::parse(path).unwrap().resume().map_err(|refusal| close_code(&refusal));
+        for before in ["", "/a", "/a/r/b"] {
+            assert_eq!(resume(&format!("{before}/r/{id}/app/k")).unwrap().unwrap().as_str(), id);
+        }
+        for path in ["/app/k", "/r/app/k", "/r/x/y/app/k", "/xr/0123456789abcdef/app/k"] {
+            assert_eq!(resume(path), Ok(None), "{path}");
+        }
+        for path in ["/r//app/k", "/r/short/app/k", "/r/0123456789abcde%20/app/k"] {
+            assert_eq!(resume(path), Err(4006), "{path}");
         }
     }
 

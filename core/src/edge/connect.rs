@@ -40,7 +40,16 @@ impl Admission {
         let Connect { version, format, user, expires_at, may_publish, from, data } = self.connect;
         let wants = vec![Want { channel: self.channel, from, may_publish, data }];
         // It speaks of this one channel for as long as it lives, so what else the token grants is of no use to it.
-        let connect = HubConnect { version, format, user, expires_at, grants: Grants::default(), info: None, wants };
+        let connect = HubConnect {
+            version,
+            format,
+            user,
+            expires_at,
+            grants: Grants::default(),
+            info: None,
+            resume: None,
+            wants,
+        };
         ManyAdmission { app: self.app, connect, subprotocol: self.subprotocol, allow_origin: self.allow_origin }
     }
 }

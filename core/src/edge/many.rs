@@ -52,6 +52,7 @@ pub fn admit_many(config: &Config, route: &Route, head: &Head<'_>, now_s: u64) -
         user: guest.user(),
         expires_at: guest.expires_at(),
         grants,
+        resume: None,
         info: if stream { None } else { guest.info()? },
         wants,
     };

@@ -56,6 +56,12 @@ impl Hub {
         result: &Result<Delivery, Refusal>,
         out: &mut Vec<Output>,
     ) {
+        if channel.is_pointer() {
+            return self.pointed(channel, result, out);
+        }
+        if from == Begin::Last(0) {
+            self.is_at(channel, result.as_ref().ok().map(|delivery| delivery.after), out);
+        }
         let readers = self.channels.get_mut(channel).and_then(|known| known.asked.remove(&from)).unwrap_or_default();
         let mut batch = Batch { frames: Vec::new() };
         for reader in readers {
@@ -90,7 +96,11 @@ impl Hub {
     ) {
         let Some(have) = self.channels.get(channel).and_then(|known| known.have) else { return };
         let Some(session) = self.session(slot) else { return };
-        let (format, stage) = (session.format, session.subscription(channel).map(|one| one.stage));
+        let (format, one) = (session.format, session.subscription(channel));
+        let (stage, is_claimed) = (one.map(|one| one.stage), one.is_some_and(|one| one.acked.is_some()));
+        if self.has_to_wait(slot, out) {
+            return;
+        }
         let joining = match stage {
             Some(Stage::Joining(Some(begin))) if begin == from => true,
             Some(Stage::Behind(position)) if Begin::After(position) == from => false,
@@ -102,9 +112,10 @@ impl Hub {
         }
         // A first connection may begin where the Hub is not yet: then it begins where the Hub is.
         let start = match from {
-            Begin::Last(_) if delivery.after.seq > have.seq => have,
+            Begin::Last(_) if delivery.after.seq > have.seq && !is_claimed => have,
             _ => delivery.after,
         };
+        let gap = if joining { self.begins(slot, channel, start, delivery.gap) } else { delivery.gap };
         if joining {
             let (position, resumed) = match from {
                 Begin::After(position) => (position, Some(delivery.gap.is_none())),
@@ -112,7 +123,7 @@ impl Hub {
             };
             self.welcome(slot, channel, position, resumed, out);
         }
-        if let Some(gap) = delivery.gap {
+        if let Some(gap) = gap {
             self.tell_gap(&[slot], format, channel, gap, out);
         }
         let missed: Vec<(Position, &Message)> =
@@ -120,7 +131,8 @@ impl Hub {
         let end = missed.last().map_or(start, |(position, _)| *position);
         let bytes = missed.iter().map(|(_, message)| message.payload.len() + limits::FRAME_COST_BYTES);
         self.unlooked_bytes += bytes.sum::<usize>();
-        let is_kept = |message: &Message| self.session(slot).is_some_and(|one| message.is_kept_from(&one.connection));
+        let kept_from = |except: &str| self.session(slot).is_some_and(|one| one.is_called(except));
+        let is_kept = |message: &Message| message.except.as_deref().is_some_and(kept_from);
         if missed.iter().any(|(_, message)| is_kept(message)) {
             let heard = missed.into_iter().filter(|(_, message)| !is_kept(message));
             let frames = Self::frames(channel, format, heard);
@@ -128,7 +140,13 @@ impl Hub {
         } else {
             self.send_all(&[slot], format, channel, batch.of(channel, format, &missed), out);
         }
-        if joining && format == Format::Pusher && matches!(from, Begin::Last(_)) && delivery.messages.is_empty() {
+        self.tell_tab(slot);
+        if joining
+            && format == Format::Pusher
+            && matches!(from, Begin::Last(_))
+            && !is_claimed
+            && delivery.messages.is_empty()
+        {
             Self::send(slot, cache_miss(channel), out);
         }
         self.goes_on(slot, channel, from, end, have, out);

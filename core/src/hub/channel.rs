@@ -26,6 +26,11 @@ pub(super) struct Channel {
     pub(super) publishing: usize,
     /// When the last one left, in milliseconds.
     pub(super) deserted_at: Option<u64>,
+    /// What was saved of what all tabs have (`super::resume`); not known since the Hub woke.
+    pub(super) saved: Option<Position>,
+    /// Whether that will be looked at, and when it last was.
+    pub(super) saving: bool,
+    pub(super) save_tried: u64,
 }
 
 /// Who waits for messages from the Room.

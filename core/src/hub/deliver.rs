@@ -1,5 +1,6 @@
 //! What Rooms bring.
 
+use super::channel::Channel;
 use super::{Hub, Output, Slot, Stage};
 use crate::channel::ChannelName;
 use crate::frame::Gap;
@@ -20,6 +21,7 @@ impl Hub {
     /// Takes messages, and drops what is known.
     fn messages_came(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> Receipt {
         let channel = &delivery.channel;
+        self.ask_for_bound(delivery);
         let Some(known) = self.channels.get_mut(channel) else { return Receipt::UNWANTED };
         let have = match known.have {
             // The answer to the call that follows is still on its way. This delivery does not stand for it: the call may fail yet.
@@ -33,7 +35,9 @@ impl Hub {
                     return Receipt { wanted: true, have: Some(have), members: None, reporting: false };
                 };
                 let gap = Gap { after: have, position: delivery.after, reason: gap.reason };
-                for (format, slots) in known.audience() {
+                self.tell_tabs(channel, out);
+                let audience = self.channels.get(channel).map(Channel::audience).unwrap_or_default();
+                for (format, slots) in audience {
                     self.tell_gap(&slots, format, channel, gap, out);
                 }
                 delivery.after
@@ -42,6 +46,9 @@ impl Hub {
         };
         let new: Vec<(Position, &Message)> =
             delivery.placed().filter(|(position, _)| position.seq > have.seq).collect();
+        if !new.is_empty() {
+            self.tell_tabs(channel, out);
+        }
         self.broadcast(channel, &new, out);
         let end = new.last().map_or(have, |(position, _)| *position);
         self.has(channel, end, out);
@@ -54,7 +61,7 @@ impl Hub {
         // Who is left out, and of which message: hardly ever anybody, and then one of this Hub's.
         let left_out = |(nth, (_, message)): (usize, &(Position, &Message))| {
             let except = message.except.as_deref()?;
-            let is = |slot: &Slot| self.is(*slot, except);
+            let is = |slot: &Slot| self.session(*slot).is_some_and(|session| session.is_called(except));
             Some((nth, known.live.iter().map(|(slot, _)| *slot).find(is)?))
         };
         let left_out: Vec<(usize, Slot)> = messages.iter().enumerate().filter_map(left_out).collect();

@@ -10,6 +10,7 @@ use crate::occupancy::Occupancy;
 use crate::position::Position;
 use crate::presence::{Changes, MemberData, Report};
 use crate::refusal::Refusal;
+use crate::resume::{Held, ResumeId};
 use crate::session::Format;
 use crate::token::Grants;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub struct HubConnect {
     /// What the token says that the user shows in presence channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub info: Option<MemberData>,
+    /// As which tab it resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<ResumeId>,
     /// What it wants from the beginning. For the formats of one channel exactly that channel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wants: Vec<Want>,
@@ -64,6 +68,8 @@ pub enum Input {
         connect: HubConnect,
         /// A new id for it ([`crate::connection`]).
         connection: String,
+        /// Where it is a tab that resumes: what its row says, if there is one ([`Held::after_loss`], [`Held::after_silence`]).
+        held: Option<Held>,
     },
     /// A socket sent a frame.
     Frame {
@@ -148,6 +154,19 @@ pub enum Input {
         /// [`crate::directory::Reported::at`], or nothing where there was no answer.
         answer: Option<u64>,
     },
+    /// What became of [`Output::Fetch`].
+    Fetched {
+        /// The tab.
+        id: ResumeId,
+        /// [`Output::Fetch::tag`].
+        tag: String,
+        /// What the other Hub knew of it, or why that is not known.
+        result: Result<Option<Held>, Refusal>,
+    },
+    /// The time of [`Output::LookIn`] is over.
+    Look,
+    /// The driver has deleted what it kept of tabs for long enough, and there is something left.
+    Swept,
     /// The alarm rang.
     Alarm {
         /// The rows of [`Output::Keep`], and whether they are marked.
@@ -282,6 +301,45 @@ pub enum Output {
         /// [`crate::directory::Report::at`].
         at: u64,
     },
+    /// Keep what is known of a tab: one row written.
+    Hold {
+        /// The tab.
+        id: ResumeId,
+        /// What is known.
+        held: Held,
+        /// Whether it has a connection here: then it is kept for as long as that lasts.
+        open: bool,
+    },
+    /// Forget what is known of a tab: it is another Hub's now. One row deleted.
+    LetGo {
+        /// The tab.
+        id: ResumeId,
+    },
+    /// Ask another Hub for a tab: one request, and [`Input::Fetched`].
+    Fetch {
+        /// The other Hub's object name.
+        hub: String,
+        /// The tab.
+        id: ResumeId,
+        /// [`crate::resume::TakeOver::tag`].
+        tag: String,
+    },
+    /// All tabs that follow have everything up to there, in this life of the Hub: one row written.
+    Reached {
+        /// The channel.
+        channel: ChannelName,
+        /// [`crate::resume::Reached::acked`].
+        acked: Position,
+    },
+    /// Nothing beyond that was sent in the Hub's life before this one: one row written, if there is one of that life and it says nothing of that.
+    Bound {
+        /// The channel.
+        channel: ChannelName,
+        /// [`crate::resume::Reached::bound`].
+        position: Position,
+    },
+    /// Come back with [`Input::Look`] in so many milliseconds, if the object is awake then.
+    LookIn(u32),
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),
 }

@@ -105,6 +105,9 @@ impl Hub {
         result: &Result<Vec<Outcome>, Refusal>,
         out: &mut Vec<Output>,
     ) {
+        if channel.is_pointer() {
+            return self.pointer_moved(channel, result, out);
+        }
         let Some(known) = self.channels.get_mut(channel) else { return };
         let count = core::mem::take(&mut known.publishing).min(known.outbox.len());
         let sent: Vec<Publish> = known.outbox.drain(..count).collect();

@@ -29,7 +29,10 @@ impl Hub {
                 Self::send(slot, Frame::Text(words::PONG.to_owned()), out);
                 Ok(())
             }
-            Ok(Ask::Pong) => Ok(()),
+            Ok(Ask::Pong) => {
+                self.pong(slot, out);
+                Ok(())
+            }
             Ok(Ask::Subscribe { channel, auth, channel_data }) => {
                 self.subscribe_pusher(slot, &channel, &auth, channel_data.as_deref(), out)
             }
@@ -104,8 +107,17 @@ impl Hub {
         let authorize_by = session.authorize_by.filter(|_| !channel.needs_token());
         let changed = HubSession { authorize_by, ..session.clone() };
         let stage = Stage::Joining(channel.is_cache().then_some(Begin::Last(1)));
-        let subscription =
-            Subscription { channel: channel.clone(), may_publish, stage, user, data, told: None, drifted: false };
+        let subscription = Subscription {
+            channel: channel.clone(),
+            may_publish,
+            stage,
+            user,
+            data,
+            told: None,
+            drifted: false,
+            acked: None,
+            follows: false,
+        };
         self.take_in(slot, changed, subscription, out)
     }
 

@@ -1,5 +1,6 @@
 //! What a Hub remembers of a connection, in the socket's attachment.
 
+use super::resume::Tab;
 use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::limits;
@@ -37,6 +38,9 @@ pub struct HubSession {
     /// When the Hub last followed everything anew, in milliseconds: of one of its sockets.
     #[serde(rename = "r", skip_serializing_if = "Option::is_none", default)]
     pub reviewed: Option<u64>,
+    /// What is remembered of it as a tab that resumes.
+    #[serde(rename = "z", skip_serializing_if = "Option::is_none", default)]
+    pub tab: Option<Tab>,
     /// The channels that it wants, in the order in which it asked.
     #[serde(rename = "s", skip_serializing_if = "Vec::is_empty", default)]
     pub subscriptions: Vec<Subscription>,
@@ -67,6 +71,12 @@ pub struct Subscription {
     /// Of the same one of the channel's sockets: whether they have to be told anew who is there, because of whom they do not know somebody has left.
     #[serde(rename = "o", skip_serializing_if = "core::ops::Not::not", default)]
     pub drifted: bool,
+    /// Of a tab: it has everything up to here; `None` until it has been answered.
+    #[serde(rename = "k", skip_serializing_if = "Option::is_none", default)]
+    pub acked: Option<Position>,
+    /// Of a tab: [`crate::resume::Claim::follows`].
+    #[serde(rename = "f", skip_serializing_if = "core::ops::Not::not", default)]
+    pub follows: bool,
 }
 
 /// How far a subscription is.
@@ -90,12 +100,32 @@ impl Subscription {
     /// To a hidden channel: with a user, who is online by it; without, to watch.
     pub(super) fn hidden(channel: ChannelName, user: Option<String>) -> Self {
         let stage = Stage::Joining(None);
-        Self { channel, may_publish: false, stage, user, data: None, told: None, drifted: false }
+        Self {
+            channel,
+            may_publish: false,
+            stage,
+            user,
+            data: None,
+            told: None,
+            drifted: false,
+            acked: None,
+            follows: false,
+        }
     }
 
     pub(super) fn wanted(want: &super::Want) -> Self {
         let (channel, may_publish, data) = (want.channel.clone(), want.may_publish, want.data.clone());
-        Self { channel, may_publish, stage: Stage::Joining(want.from), user: None, data, told: None, drifted: false }
+        Self {
+            channel,
+            may_publish,
+            stage: Stage::Joining(want.from),
+            user: None,
+            data,
+            told: None,
+            drifted: false,
+            acked: None,
+            follows: false,
+        }
     }
 
     /// Characters that it will have more when it is live, however far its channel comes, and has been told who is there.
@@ -108,6 +138,12 @@ impl Subscription {
         };
         r#"{"l":"9f2c41d07ab3:9007199254740991"}"#.len().saturating_sub(stage) + told
     }
+
+    /// Characters that it will have more when a tab has acknowledged it.
+    fn to_acknowledge(&self) -> usize {
+        let acked = self.acked.map_or(0, |acked| format!(r#","k":"{acked}""#).len());
+        r#","k":"9f2c41d07ab3:9007199254740991","f":true"#.len().saturating_sub(acked)
+    }
 }
 
 impl HubSession {
@@ -118,7 +154,11 @@ impl HubSession {
             let message = format!("a connection has at most {} channels", limits::SUBSCRIPTIONS_MAX);
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        let to_come: usize = self.subscriptions.iter().map(Subscription::to_come).sum();
+        let mut to_come: usize = self.subscriptions.iter().map(Subscription::to_come).sum();
+        if self.tab.is_some() {
+            to_come += r#","p":true,"y":true"#.len()
+                + self.subscriptions.iter().map(Subscription::to_acknowledge).sum::<usize>();
+        }
         if attached(&self.encode(), to_come) > limits::ATTACHMENT_BYTES {
             let message = "what this connection asks for does not fit into what can be remembered of it: fewer channels, shorter names, less data, or a token with fewer patterns";
             return Err(Refusal::new(Code::TooLarge, message));
@@ -182,6 +222,7 @@ fn attached(text: &str, more: usize) -> usize {
 mod tests {
     use super::{HubSession, Stage, Subscription};
     use crate::channel::ChannelName;
+    use crate::hub::Want;
     use crate::limits;
     use crate::position::Epoch;
     use crate::presence::MemberData;
@@ -199,20 +240,13 @@ mod tests {
             grants: Grants::default(),
             info: None,
             reviewed: None,
+            tab: None,
             subscriptions: Vec::new(),
         };
         loop {
             let channel = ChannelName::parse(&format!("presence-{}", session.subscriptions.len())).unwrap();
             let data = Some(MemberData::parse(data).unwrap());
-            let next = Subscription {
-                channel,
-                may_publish: true,
-                stage: Stage::Joining(None),
-                user: None,
-                data,
-                told: None,
-                drifted: false,
-            };
+            let next = Subscription::wanted(&Want { channel, from: None, may_publish: true, data });
             session.subscriptions.push(next);
             if session.check_size().is_err() {
                 session.subscriptions.pop();

@@ -36,8 +36,17 @@ impl Hub {
         let expires_at = session.expires_at.into_iter().chain(expires_at).min();
         let changed = HubSession { user, expires_at, ..session.clone() };
         let stage = Stage::Joining(from);
-        let subscription =
-            Subscription { channel: channel.clone(), may_publish, stage, user: None, data, told: None, drifted: false };
+        let subscription = Subscription {
+            channel: channel.clone(),
+            may_publish,
+            stage,
+            user: None,
+            data,
+            told: None,
+            drifted: false,
+            acked: None,
+            follows: false,
+        };
         self.take_in(slot, changed, subscription, out)
     }
 
@@ -46,10 +55,15 @@ impl Hub {
         &mut self,
         slot: Slot,
         mut changed: HubSession,
-        subscription: Subscription,
+        mut subscription: Subscription,
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         let channel = &subscription.channel.clone();
+        if let Stage::Joining(from) = subscription.stage {
+            // While it is being found out what the tab has, it waits.
+            let (from, acked) = if changed.is_settling() { (from, None) } else { changed.claim(channel, from) };
+            (subscription.stage, subscription.acked) = (Stage::Joining(from), acked);
+        }
         changed.subscriptions.push(subscription);
         changed.check_size()?;
         let ends_at = changed.ends_at();
@@ -84,12 +98,14 @@ impl Hub {
             self.remember(slot, out);
             self.depart(slot, user.as_deref(), channel, out);
             self.take_out(slot, channel, out);
+            self.tab_changed(slot);
         }
         self.tell(slot, &Tell::Unsubscribed { channel, refusal: None }, out);
     }
 
     /// A socket is gone.
     pub(super) fn left(&mut self, slot: Slot, out: &mut Vec<Output>) {
+        self.tab_left(slot, out);
         let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::take) else { return };
         self.free.push(slot);
         self.frames.remove(&session.connection);
@@ -108,6 +124,11 @@ impl Hub {
 
     /// Takes a socket out of a channel. Where its attachment said what the Hub has, another's does now.
     pub(super) fn take_out(&mut self, slot: Slot, channel: &ChannelName, out: &mut Vec<Output>) {
+        self.give_place_up(slot, channel, out);
+        self.desert(channel, out);
+    }
+
+    pub(super) fn give_place_up(&mut self, slot: Slot, channel: &ChannelName, out: &mut Vec<Output>) {
         let Some(known) = self.channels.get_mut(channel) else { return };
         if known.remove(slot)
             && let Some((next, have)) = known.live.first().map(|(next, _)| *next).zip(known.have)
@@ -115,7 +136,6 @@ impl Hub {
         {
             self.remember(next, out);
         }
-        self.desert(channel, out);
     }
 
     /// When the last one has left, the Room is told a little later: a page that is loaded again is back by then.
@@ -211,6 +231,8 @@ impl Hub {
                 return self.desert(channel, out);
             }
         };
+        self.is_at(channel, Some(position), out);
+        let Some(known) = self.channels.get_mut(channel) else { return };
         match known.have {
             // What was delivered meanwhile is newer than this answer.
             Some(have) if have.epoch == position.epoch && have.seq >= position.seq => {}
@@ -255,16 +277,15 @@ impl Hub {
         let Some(have) = self.channels.get(channel).and_then(|known| known.have) else {
             return self.follow(channel);
         };
+        if self.session(slot).is_some_and(HubSession::has_to_wait) {
+            return;
+        }
         let stage = self.session(slot).and_then(|session| session.subscription(channel)).map(|one| one.stage);
         match stage {
             Some(Stage::Joining(from)) if self.lists_first(slot, channel) => self.list_first(slot, channel, from, out),
-            Some(Stage::Joining(None)) => {
-                self.go_live(slot, channel, have, out);
-                self.welcome(slot, channel, have, None, out);
-            }
+            Some(Stage::Joining(None)) => self.begin_live(slot, channel, have, None, out),
             Some(Stage::Joining(Some(Begin::After(position)))) if position == have => {
-                self.go_live(slot, channel, have, out);
-                self.welcome(slot, channel, have, Some(true), out);
+                self.begin_live(slot, channel, have, Some(true), out);
             }
             Some(Stage::Joining(Some(from))) => self.ask(channel, from, Reader::Subscription(slot)),
             Some(Stage::Behind(position)) if position == have => self.go_live(slot, channel, have, out),
@@ -272,6 +293,22 @@ impl Hub {
             Some(Stage::Behind(position)) if position.epoch == have.epoch && position.seq > have.seq => {}
             Some(Stage::Behind(position)) => self.ask(channel, Begin::After(position), Reader::Subscription(slot)),
             Some(Stage::Live(_) | Stage::Listing(_)) | None => {}
+        }
+    }
+
+    fn begin_live(
+        &mut self,
+        slot: Slot,
+        channel: &ChannelName,
+        have: Position,
+        resumed: Option<bool>,
+        out: &mut Vec<Output>,
+    ) {
+        let gap = self.begins(slot, channel, have, None);
+        self.go_live(slot, channel, have, out);
+        self.welcome(slot, channel, have, resumed, out);
+        if let Some((gap, format)) = gap.zip(self.session(slot).map(|session| session.format)) {
+            self.tell_gap(&[slot], format, channel, gap, out);
         }
     }
 
@@ -284,6 +321,7 @@ impl Hub {
             known.waiting.retain(|other| *other != slot);
             known.live.push((slot, format));
         }
+        self.tell_tab(slot);
         self.remember(slot, out);
     }
 

@@ -42,9 +42,9 @@ pub(super) fn handle(hub: &mut Hub, input: Input) -> Vec<Output> {
 
 fn connect_as(hub: &mut Hub, format: Format, wants: Vec<Want>) -> (Slot, Vec<Output>) {
     let (user, expires_at, grants) = (None, None, Grants::default());
-    let connect = HubConnect { version: VERSION, format, user, expires_at, grants, info: None, wants };
+    let connect = HubConnect { version: VERSION, format, user, expires_at, grants, info: None, resume: None, wants };
     let connection = format!("c{}", hub.sessions.len());
-    let mut out = handle(hub, Input::Connect { connect, connection });
+    let mut out = handle(hub, Input::Connect { connect, connection, held: None });
     match out.remove(0) {
         Output::Accept { slot, .. } => (slot, out),
         other => panic!("{other:?}"),
@@ -300,9 +300,17 @@ fn a_full_hub_refuses_and_has_room_again() {
     let mut hub = hub();
     let slots: Vec<Slot> = (0..3).map(|_| connect(&mut hub)).collect();
     let (user, expires_at, grants, wants) = (None, None, Grants::default(), Vec::new());
-    let connect_frame =
-        HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, info: None, wants };
-    let out = handle(&mut hub, Input::Connect { connect: connect_frame, connection: "d".into() });
+    let connect_frame = HubConnect {
+        version: VERSION,
+        format: Format::Many,
+        user,
+        expires_at,
+        grants,
+        info: None,
+        resume: None,
+        wants,
+    };
+    let out = handle(&mut hub, Input::Connect { connect: connect_frame, connection: "d".into(), held: None });
     assert!(matches!(out.as_slice(), [Output::Refuse(refusal)] if refusal.code == Code::Full), "{out:?}");
     handle(&mut hub, Input::Left { slot: slots[1] });
     assert!(hub.check_room(2).is_ok() && hub.check_room(3).is_err_and(|refusal| refusal.code == Code::Full));
@@ -390,8 +398,17 @@ fn a_token_ends_its_connection_and_a_failed_call_only_the_subscription() {
     let mut hub = hub();
     let (user, grants, wants) = (None, Grants::default(), Vec::new());
     let expires_at = Some(TURN.now + 1000);
-    let connect = HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, info: None, wants };
-    let out = handle(&mut hub, Input::Connect { connect, connection: "c".into() });
+    let connect = HubConnect {
+        version: VERSION,
+        format: Format::Many,
+        user,
+        expires_at,
+        grants,
+        info: None,
+        resume: None,
+        wants,
+    };
+    let out = handle(&mut hub, Input::Connect { connect, connection: "c".into(), held: None });
     assert!(out.contains(&Output::WakeAt(TURN.now + 1000)), "{out:?}");
     says(&mut hub, 0, r#"{"type":"subscribe","channel":"a"}"#);
     let refusal = Refusal::new(Code::Overloaded, "later");

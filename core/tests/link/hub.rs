@@ -127,9 +127,10 @@ impl World {
             expires_at: None,
             grants: self.grants.clone(),
             info: None,
+            resume: None,
             wants: Vec::new(),
         };
-        self.drive_hub(nth, Input::Connect { connect, connection }, Some(reader))
+        self.drive_hub(nth, Input::Connect { connect, connection, held: None }, Some(reader))
     }
 
     /// A connection breaks: what was on the wire is lost.

@@ -133,6 +133,14 @@ impl Objects {
             Output::Doubt { channel } => drop(hall.rows.insert(channel, true)),
             Output::Trust { channel } => drop(hall.rows.entry(channel).and_modify(|marked| *marked = false)),
             Output::Drop { channel } => hall.rows.retain(|other, marked| *other != channel || *marked),
+            Output::Hold { .. }
+            | Output::LetGo { .. }
+            | Output::Fetch { .. }
+            | Output::Reached { .. }
+            | Output::Bound { .. }
+            | Output::LookIn(_) => {
+                panic!("nobody resumes here")
+            }
             // Everything else is a call to a room.
             call @ (Output::Follow { .. }
             | Output::Unfollow { .. }

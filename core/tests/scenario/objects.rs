@@ -141,7 +141,7 @@ impl Objects {
         let app = app.expect("the edge gives names of its apps");
         let hall = self.halls.entry(name.to_owned()).or_insert_with(|| Hall::new(app));
         hall.arriving = Some(client.to_owned());
-        self.happens(Event::Hub(name.to_owned(), hub::Input::Connect { connect, connection }));
+        self.happens(Event::Hub(name.to_owned(), hub::Input::Connect { connect, connection, held: None }));
         let hall = self.halls.get_mut(name).expect("it has just been made");
         hall.arriving = None;
         hall.refused.take().map_or(Ok(()), Err)

@@ -1,10 +1,10 @@
 //! What a Hub is asked by listings and by whoever closes connections, and what it tells the Directory.
 
 use super::Hall;
-use crate::common::{Hear, hear};
+use crate::common::{Hear, hear, now};
 use crate::script::heard;
 use crate::sockets;
-use crate::stub::DirectoryStub;
+use crate::stub::{DirectoryStub, HubStub};
 use dormouse_core::call::VERSION;
 use dormouse_core::close::{Close, Holder};
 use dormouse_core::directory::{HubCount, Report};
@@ -12,6 +12,7 @@ use dormouse_core::hub::Input;
 use dormouse_core::link::decode;
 use dormouse_core::occupancy::Occupancy;
 use dormouse_core::refusal::{Code, Refusal};
+use dormouse_core::resume::{ResumeId, TakeOver, TakenOver};
 use js_sys::Promise;
 use std::rc::{Rc, Weak};
 use web_sys::js_sys;
@@ -20,11 +21,12 @@ use web_sys::js_sys;
 pub(crate) struct Questions {
     close: Hear,
     count: Hear,
+    resume: Hear,
 }
 
 impl Questions {
     pub(crate) fn new(hall: &Weak<Hall>) -> Self {
-        Self { close: hear(hall, Hall::close), count: hear(hall, Hall::count) }
+        Self { close: hear(hall, Hall::close), count: hear(hall, Hall::count), resume: hear(hall, Hall::resume) }
     }
 }
 
@@ -37,6 +39,29 @@ impl Hall {
     /// How many connections want some channels? Nothing written.
     pub(crate) fn counts(&self, request: &web_sys::Request) -> Promise {
         heard(request, self.questions.count.as_ref())
+    }
+
+    /// Another Hub asks for a tab that was here. One row deleted.
+    pub(crate) fn resumes(&self, request: &web_sys::Request) -> Promise {
+        heard(request, self.questions.resume.as_ref())
+    }
+
+    fn resume(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let asked: TakeOver = decode(call)?;
+        self.restore(None);
+        let held = self.tabs.held(&asked.id);
+        let held = self.decide(|rules, out| rules.hand_over(&asked, held, now(), out)).ok_or_else(busy)?;
+        Ok(serde_json::to_string(&TakenOver { held }).unwrap_or_default())
+    }
+
+    /// One request to the Hub where a tab was.
+    pub(super) fn fetch_tab(self: &Rc<Self>, hub: String, id: ResumeId, tag: String) {
+        let asked = TakeOver { version: VERSION, id, tag };
+        self.spawn(async move |hall| {
+            let result = async { HubStub::named(&hall.env, hub)?.hand_over(&asked).await }.await;
+            let TakeOver { id, tag, .. } = asked;
+            hall.drive(Input::Fetched { id, tag, result });
+        });
     }
 
     fn close(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {

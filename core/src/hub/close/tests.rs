@@ -61,9 +61,10 @@ impl World {
             expires_at: None,
             grants: Grants::default(),
             info: None,
+            resume: None,
             wants,
         };
-        self.handle(Input::Connect { connect, connection: connection.into() });
+        self.handle(Input::Connect { connect, connection: connection.into(), held: None });
         *self.slots.last().unwrap()
     }
 

@@ -242,8 +242,17 @@ fn who_shows_what_is_said_by_the_token_or_else_by_the_client() {
         let grants: Grants = serde_json::from_str(r#"{"presence-*":["sub"]}"#).unwrap();
         let info = info.map(|info| MemberData::parse(info).unwrap());
         let (user, format) = (user.map(str::to_owned), Format::Many);
-        let connect = HubConnect { version: VERSION, format, user, expires_at: None, grants, info, wants: Vec::new() };
-        side.drive(Input::Connect { connect, connection: "a".into() });
+        let connect = HubConnect {
+            version: VERSION,
+            format,
+            user,
+            expires_at: None,
+            grants,
+            info,
+            resume: None,
+            wants: Vec::new(),
+        };
+        side.drive(Input::Connect { connect, connection: "a".into(), held: None });
         side.says("a", ask);
         side.followed();
         let shown = side.report().map(|report| report.joined[0].data.as_ref().map(|data| data.as_str().to_owned()));
@@ -269,8 +278,9 @@ fn who_shows_what_is_said_by_the_token_or_else_by_the_client() {
 fn a_token_in_a_subscribe_makes_the_connection_that_users() {
     both(|side| {
         let (user, expires_at, grants, info, wants) = (None, None, Grants::default(), None, Vec::new());
-        let connect = HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, info, wants };
-        side.drive(Input::Connect { connect, connection: "c".into() });
+        let connect =
+            HubConnect { version: VERSION, format: Format::Many, user, expires_at, grants, info, resume: None, wants };
+        side.drive(Input::Connect { connect, connection: "c".into(), held: None });
         let subscribe = |channel: &str, user: &str| {
             let info = if channel == "presence-b" { r#","info":"b""# } else { "" };
             let claims = format!(r#"{{"sub":"{user}","exp":{},"channels":{{"presence-*":["sub"]}}{info}}}"#, NOW / 500);

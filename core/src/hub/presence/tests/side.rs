@@ -157,8 +157,8 @@ impl Side {
     pub(super) fn connects(&mut self, who: &str, user: &str, format: Format, wants: Vec<Want>) {
         let grants: Grants = serde_json::from_str(r#"{"presence-*":["sub"]}"#).unwrap();
         let (user, expires_at, info) = (Some(user.to_owned()), None, None);
-        let connect = HubConnect { version: VERSION, format, user, expires_at, grants, info, wants };
-        self.drive(Input::Connect { connect, connection: who.into() });
+        let connect = HubConnect { version: VERSION, format, user, expires_at, grants, info, resume: None, wants };
+        self.drive(Input::Connect { connect, connection: who.into(), held: None });
     }
 
     pub(super) fn says(&mut self, who: &str, text: &str) {

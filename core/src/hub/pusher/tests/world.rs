@@ -109,11 +109,12 @@ impl World {
             expires_at: None,
             grants: Grants::default(),
             info: None,
+            resume: None,
             wants: Vec::new(),
         };
         let connection = id(Slot::try_from(self.come).unwrap());
         self.come += 1;
-        self.handle(Input::Connect { connect, connection });
+        self.handle(Input::Connect { connect, connection, held: None });
         let slot = Slot::try_from(self.come - 1).unwrap();
         assert!(self.hears(slot).starts_with(r#"{"event":"pusher:connection_established""#));
         slot

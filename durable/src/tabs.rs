@@ -1,0 +1,176 @@
+//! The rows of a Hub's tabs: what is known of each between its connections, and after all sockets were lost. Every statement stands here.
+
+use crate::common::now;
+use crate::kept::rows;
+use crate::sql::store_error;
+use dormouse_core::channel::ChannelName;
+use dormouse_core::limits;
+use dormouse_core::position::Position;
+use dormouse_core::resume::{Held, Reached, ResumeId};
+use js_sys::Array;
+use std::cell::Cell;
+use wasm_bindgen::prelude::*;
+use web_sys::js_sys;
+use worker::worker_sys::DurableObjectStorage;
+
+const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'lives'";
+// Without the rowid each is one tree: one row written, where the key's index would be a second. The last one is made last: where it is, all are.
+const CREATE: [&str; 3] = [
+    "CREATE TABLE IF NOT EXISTS tabs (id TEXT PRIMARY KEY, life INTEGER NOT NULL, at INTEGER NOT NULL, open INTEGER NOT NULL, held TEXT NOT NULL) STRICT, WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS reached (channel TEXT, life INTEGER, acked TEXT NOT NULL, bound TEXT, PRIMARY KEY (channel, life)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS lives (one INTEGER PRIMARY KEY CHECK (one = 1), life INTEGER NOT NULL) STRICT",
+];
+const LIFE: &str = "SELECT life FROM lives";
+const LIVE: &str = "INSERT INTO lives VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET life = excluded.life";
+const MOURNED: &str = "SELECT channel FROM reached WHERE life = ? AND bound IS NULL";
+const HOLD: &str = "INSERT INTO tabs VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET life = excluded.life, at = excluded.at, open = excluded.open, held = excluded.held";
+const HELD: &str = "SELECT life, open, held FROM tabs WHERE id = ?";
+const LET_GO: &str = "DELETE FROM tabs WHERE id = ?";
+const REACH: &str =
+    "INSERT INTO reached VALUES (?, ?, ?, NULL) ON CONFLICT (channel, life) DO UPDATE SET acked = excluded.acked";
+const REACHED: &str = "SELECT acked, bound FROM reached WHERE channel = ? AND life = ?";
+const BOUND: &str = "UPDATE reached SET bound = ? WHERE channel = ? AND life < ? AND bound IS NULL";
+const SWEEP_LEFT: &str = "DELETE FROM tabs WHERE open = 0 AND at < ?";
+const SWEEP_LOST: &str = "DELETE FROM tabs WHERE open = 1 AND life < ?";
+const SWEEP_REACHED: &str = "DELETE FROM reached WHERE life < ?";
+const COUNT: &str = "SELECT count(*) FROM tabs";
+const SWEEP_OLDEST: &str = "DELETE FROM tabs WHERE id IN (SELECT id FROM tabs ORDER BY open, at LIMIT ?)";
+
+/// The rows of one Hub.
+pub(crate) struct Tabs {
+    storage: DurableObjectStorage,
+    /// Whether the tables are there; looked up when they are first needed.
+    tables: Cell<Option<bool>>,
+    /// When this life began, in milliseconds: that is its name. Read when it is first needed.
+    life: Cell<Option<u64>>,
+    swept_at: Cell<u64>,
+}
+
+impl Tabs {
+    pub(crate) fn new(storage: DurableObjectStorage) -> Self {
+        Self { storage, tables: Cell::new(None), life: Cell::new(None), swept_at: Cell::new(0) }
+    }
+
+    /// All sockets were lost: from now on it is another life. The channels of which something was saved in the last one. One row, where tabs have been here.
+    pub(crate) fn begin_life(&self) -> Vec<ChannelName> {
+        if !self.has_tables() {
+            return Vec::new();
+        }
+        let last = self.life();
+        let life = now().max(last + 1);
+        self.life.set(Some(life));
+        self.exec(LIVE, &[number(life)]);
+        let channel = |row: Array| ChannelName::parse(&row.get(0).as_string()?).ok();
+        self.exec(MOURNED, &[number(last)]).unwrap_or_default().into_iter().filter_map(channel).collect()
+    }
+
+    /// Keeps what is known of a tab: one row.
+    pub(crate) fn hold(&self, id: &ResumeId, held: &Held, open: bool) {
+        let open = JsValue::from(u32::from(open));
+        self.write(HOLD, &[id.as_str().into(), number(self.life()), number(now()), open, held.encode().into()]);
+    }
+
+    /// What is known of a tab that has no connection here: one row read, and one for each of its channels after a loss.
+    pub(crate) fn held(&self, id: &ResumeId) -> Option<Held> {
+        if !self.has_tables() {
+            return None;
+        }
+        let row = self.exec(HELD, &[id.as_str().into()])?.into_iter().next()?;
+        let (life, open) = (as_number(&row.get(0)), row.get(1) == 1.0);
+        let held = Held::decode(&row.get(2).as_string().unwrap_or_default());
+        Some(match life {
+            _ if !open => held,
+            Some(life) if life < self.life() => held.after_loss(|channel| self.reached(channel, life)),
+            _ => held.after_silence(),
+        })
+    }
+
+    /// Forgets a tab: one row deleted.
+    pub(crate) fn let_go(&self, id: &ResumeId) {
+        if self.has_tables() {
+            self.exec(LET_GO, &[id.as_str().into()]);
+        }
+    }
+
+    fn reached(&self, channel: &ChannelName, life: u64) -> Option<Reached> {
+        let row = self.exec(REACHED, &[channel.as_str().into(), number(life)])?.into_iter().next()?;
+        let position = |at: u32| Position::parse(&row.get(at).as_string()?);
+        Some(Reached { acked: position(0)?, bound: position(1) })
+    }
+
+    /// All tabs that follow have that: one row.
+    pub(crate) fn reach(&self, channel: &ChannelName, acked: Position) {
+        self.write(REACH, &[channel.as_str().into(), number(self.life()), acked.to_string().into()]);
+    }
+
+    /// Nothing beyond that was sent in earlier lives: one row, where one of them says nothing yet.
+    pub(crate) fn bound(&self, channel: &ChannelName, position: Position) {
+        if self.has_tables() {
+            self.exec(BOUND, &[position.to_string().into(), channel.as_str().into(), number(self.life())]);
+        }
+    }
+
+    /// Once an hour: deletes what was kept long enough, or is too much. Whether there are rows left to look after.
+    pub(crate) fn sweep(&self) -> bool {
+        let now = now();
+        if !self.has_tables() || now < self.swept_at.get() + limits::RESUME_SWEEP_MS {
+            return false;
+        }
+        self.swept_at.set(now);
+        let since = now.saturating_sub(limits::RESUME_KEEP_MS);
+        self.exec(SWEEP_LEFT, &[number(since)]);
+        if self.life() < since {
+            self.exec(SWEEP_LOST, &[number(self.life())]);
+            self.exec(SWEEP_REACHED, &[number(self.life())]);
+        }
+        let count = self.exec(COUNT, &[]).and_then(|rows| as_number(&rows.first()?.get(0))).unwrap_or_default();
+        let most = limits::RESUME_ROWS_MAX as u64;
+        if count > most {
+            self.exec(SWEEP_OLDEST, &[number(count - most)]);
+        }
+        count > 0
+    }
+
+    fn life(&self) -> u64 {
+        if let Some(life) = self.life.get() {
+            return life;
+        }
+        let read = || as_number(&self.exec(LIFE, &[])?.first()?.get(0));
+        let life = self.has_tables().then(read).flatten().unwrap_or_default();
+        self.life.set(Some(life));
+        life
+    }
+
+    /// A row that cannot be written: what it would have said is told as a gap, or not known.
+    fn write(&self, query: &str, bindings: &[JsValue]) {
+        if self.has_tables() || CREATE.iter().all(|create| self.exec(create, &[]).is_some()) {
+            self.tables.set(Some(true));
+            self.exec(query, bindings);
+        }
+    }
+
+    fn has_tables(&self) -> bool {
+        if let Some(known) = self.tables.get() {
+            return known;
+        }
+        let Some(rows) = self.exec(TABLE, &[]) else { return false };
+        self.tables.set(Some(!rows.is_empty()));
+        !rows.is_empty()
+    }
+
+    fn exec(&self, query: &str, bindings: &[JsValue]) -> Option<Vec<Array>> {
+        let bindings: Array = bindings.iter().collect();
+        let read = self.storage.sql().exec(query, bindings).and_then(|cursor| rows(&cursor));
+        read.map_err(|error| store_error(&error)).ok()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time in milliseconds, or a count")]
+fn number(value: u64) -> JsValue {
+    JsValue::from_f64(value as f64)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was put in as a number")]
+fn as_number(value: &JsValue) -> Option<u64> {
+    value.as_f64().map(|value| value as u64)
+}

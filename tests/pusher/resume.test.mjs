@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import Pusher from "pusher-js";
+import { judge, pusherRun } from "../faults/pusher.mjs";
+import { hubName, start as startAsleep } from "../harness.mjs";
+import { sleep, start } from "../workerd.mjs";
+
+const seed = Math.floor(Math.random() * 2 ** 32);
+
+test("what is missing, comes twice or in another order is found", () => {
+  const at = (seq) => `000000000007:${seq}`;
+  const stored = ["a", "b", "c", "d"].map((id, nth) => ({ id, position: at(nth + 1) }));
+  const problems = (heard) => judge(heard, stored).problems.length;
+  const [a, b, c, d] = stored.map(({ id }) => ({ id }));
+  const gap = (after, position) => ({ gap: { after: at(after), position: at(position), reason: "lost" } });
+  assert.equal(problems([a, b, c, d]), 0);
+  assert.equal(problems([a, gap(1, 3), d]), 0);
+  assert.equal(problems([a, b, gap(1, 3), d]), 0);
+  assert.notEqual(problems([a, b, d]), 0);
+  assert.notEqual(problems([a, b, b, c, d]), 0);
+  assert.notEqual(problems([a, c, b, d]), 0);
+  assert.notEqual(problems([a, b, c]), 0);
+  assert.notEqual(problems([a, gap(2, 3), d]), 0);
+  assert.notEqual(problems([a, b, gap(1, 1), b, c, d]), 0);
+});
+
+test("a tab that resumes gets every message once and in order, or is told of a gap", async (t) => {
+  t.diagnostic(`seed ${seed}`);
+  const run = await pusherRun({ cuts: 20, kills: 2, tabs: 3, seed });
+  const { published, cuts, kills, connections, expected, received, announced, spared, lost, gaps } = run;
+  t.diagnostic(
+    JSON.stringify({ published, cuts, kills, connections, expected, received, announced, spared, lost }),
+  );
+  assert.deepEqual(run.problems, [], run.log.slice(-2000));
+  assert.ok(cuts >= 20 && kills === 2 && connections > 20);
+  // Gaps for everything would be no lie either.
+  assert.ok(gaps.length > 0 && announced < expected / 2, `${announced} of ${expected} announced as gaps`);
+});
+
+const [key, secret] = ["resume", "resume-secret-of-this-machine"];
+const appsWith = (more) => [{ id: "1", key, secrets: [secret], ...more }];
+
+/** A page with one channel, and what it hears there. */
+function page(port, wsPath = `/r/${randomUUID()}`) {
+  const options = {
+    wsHost: "127.0.0.1",
+    wsPort: port,
+    forceTLS: false,
+    enabledTransports: ["ws"],
+    cluster: "",
+  };
+  const pusher = new Pusher(key, { ...options, wsPath });
+  const heard = [];
+  pusher.subscribe("news").bind("tick", (data) => heard.push(data));
+  pusher.channel("news").bind("dormouse:gap", (gap) => heard.push(gap));
+  return { pusher, heard };
+}
+
+async function until(what, isSo) {
+  for (const end = Date.now() + 20_000; !isSo(); await sleep(10))
+    if (Date.now() > end) throw new Error(`never: ${what}`);
+}
+
+const headers = { authorization: `Basic ${btoa(`${key}:${secret}`)}` };
+
+async function untilVacated(url) {
+  const count = async () => (await (await fetch(`${url}/channels`, { headers })).json()).channels.length;
+  for (const end = Date.now() + 10_000; (await count()) > 0; await sleep(10))
+    if (Date.now() > end) throw new Error("somebody is still there");
+}
+
+async function publish(url, data) {
+  const body = JSON.stringify({ channel: "news", event: "tick", data });
+  const response = await fetch(`${url}/publish`, { method: "POST", headers, body });
+  assert.equal(response.status, 200);
+}
+
+test("a tab that comes to another Hub gets what it missed", async () => {
+  const server = await start({ apps: appsWith({ hub_connections: 1 }) });
+  const { pusher, heard } = page(server.port);
+  let other;
+  try {
+    await until("subscribed", () => pusher.channel("news").subscribed);
+    const first = pusher.connection.socket_id;
+    await publish(server.url, 1);
+    await until("the first", () => heard.length === 1);
+    // Longer than a ping takes: it is acknowledged then.
+    await sleep(1000);
+    // Away, and so that another one is in its place before it is back.
+    pusher.disconnect();
+    await untilVacated(server.url);
+    other = page(server.port);
+    await until("its place taken", () => other.pusher.channel("news").subscribed);
+    await publish(server.url, 2);
+    await publish(server.url, 3);
+    pusher.connect();
+    await until("back", () => pusher.connection.state === "connected" && pusher.channel("news").subscribed);
+    await publish(server.url, 4);
+    await until("the last", () => heard.at(-1) === 4);
+    const placeOf = (socketId) => socketId.split(".")[0];
+    assert.notEqual(placeOf(pusher.connection.socket_id), placeOf(first), "it is in the same Hub");
+    assert.deepEqual(heard, [1, 2, 3, 4]);
+  } finally {
+    pusher.disconnect();
+    other?.pusher.disconnect();
+    await server.stop();
+  }
+});
+
+test("a quiet tab lets its Hub sleep, and loses nothing by it", async () => {
+  const server = await startAsleep({ apps: appsWith() });
+  const hub = hubName(0, { region: "pusher-enam" });
+  const { pusher, heard } = page(Number(new URL(server.url).port));
+  try {
+    await until("subscribed", () => pusher.channel("news").subscribed);
+    await publish(server.url, 1);
+    await until("the first", () => heard.length === 1);
+    // What the runtime refuses to evict is not running; and it lets an object that does nothing stay awake for 10 s.
+    await sleep(14_000);
+    assert.equal(await server.evictHub(hub), false, "the Hub was kept awake");
+    await publish(server.url, 2);
+    await until("the second", () => heard.length === 2);
+    assert.equal(await server.evictHub(hub), true);
+    pusher.connection.connection.transport.socket.close();
+    await until("away", () => pusher.connection.state !== "connected");
+    await publish(server.url, 3);
+    await until("the third", () => heard.includes(3));
+    const seen = heard.filter((one) => typeof one === "number");
+    assert.deepEqual(seen, [1, 2, 3]);
+  } finally {
+    pusher.disconnect();
+    await server.stop();
+  }
+});
+
+test("an id that is none is refused for good", async () => {
+  const server = await start({ apps: appsWith() });
+  const { pusher } = page(server.port, "/r/short");
+  try {
+    const codes = [];
+    pusher.connection.bind("error", ({ data, error }) => codes.push((data ?? error?.data)?.code));
+    await until("refused", () => ["disconnected", "failed"].includes(pusher.connection.state));
+    assert.ok(codes.includes(4006), JSON.stringify(codes));
+  } finally {
+    pusher.disconnect();
+    await server.stop();
+  }
+});
