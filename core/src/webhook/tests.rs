@@ -11,7 +11,7 @@ fn channel(name: &str) -> ChannelName {
 fn hooks(webhooks: &Value, name: &str) -> Hooks {
     let apps = json!([{ "id": "1", "key": "123456789", "secrets": ["dev-secret"], "webhooks": webhooks }]);
     let config = Config::parse(&apps.to_string()).unwrap();
-    Hooks::of(config.app(None).unwrap(), &channel(name))
+    Hooks::of(config.app(None).unwrap(), &ChannelName::known(name).unwrap())
 }
 
 #[test]
@@ -24,6 +24,15 @@ fn the_signature_is_that_of_pushers_own_tests() {
     let event = r#"{"channel":"test_channel","name":"channel_vacated"}"#;
     let post = hooks.post("https://example.com", "id".into(), 1_403_175_510_755, &[event], 1);
     assert_eq!((post.body.as_str(), post.signature.as_str(), post.key.as_str()), (body, signature, "123456789"));
+}
+
+#[test]
+fn nobody_hears_of_hidden_channels() {
+    let webhooks = json!([{ "url": "https://example.com" }]);
+    assert!(!hooks(&webhooks, "online-7").is_empty() && !hooks(&webhooks, "#server-to-user-7").is_empty());
+    for name in ["#online-7", "#resume-0123456789abcdef0123456789abcdef"] {
+        assert!(hooks(&webhooks, name).is_empty(), "{name}");
+    }
 }
 
 #[test]
