@@ -75,6 +75,8 @@ impl Room {
         self.followers = None;
         self.members = None;
         self.outgoing.outbox = None;
+        // It goes as well.
+        self.armed = None;
         out.push(Output::Forget);
         None
     }

@@ -368,3 +368,23 @@ fn the_newest_message_is_told_as_long_as_it_is_kept() {
     let count = world.room.count(Counting::default(), 0, world.turn(), &mut world.store).unwrap();
     assert_eq!(count.newest, None);
 }
+
+#[test]
+fn an_alarm_that_was_forgotten_with_the_rest_is_set_again() {
+    let mut world = World::new();
+    world.joins("a", None);
+    world.told();
+    let message = Message::new(None, Payload::Text("x".into()), None);
+    world.handle(Input::Publish { ticket: 1, messages: vec![message.into()] });
+    world.leaves("a");
+    world.now += 3_600_000;
+    world.rings();
+    assert!(world.alarm.is_some() && !world.forgotten, "the Directory has to hear of it first");
+    assert_eq!(world.told(), [Vacant]);
+    assert!(world.alarm.is_none() && world.forgotten);
+    world.now += 3_600_000;
+    world.joins("b", None);
+    let report = world.reports.remove(0);
+    world.handle(Input::Registered { at: report.at, state: report.state, answer: None });
+    assert_eq!(world.alarm, Some(world.now + limits::REPORT_RETRY_MS));
+}
