@@ -69,6 +69,8 @@ pub struct Rule {
     pub client_rate: u32,
     /// Sockets that a channel's own object holds; the Worker leads the others to Hubs. 0: all of them.
     pub connections: usize,
+    /// Whether subscribers in Pusher's protocol, and webhooks, are told how many there are. Never in presence channels and those of users.
+    pub subscription_count: bool,
     /// What is kept.
     pub history: History,
     /// The app's: whether the Directory is told who is there.
@@ -94,6 +96,7 @@ impl Default for Rule {
             message_bytes: limits::MESSAGE_BYTES_DEFAULT,
             client_rate: limits::CLIENT_RATE_DEFAULT,
             connections: limits::ROOM_SOCKETS_DEFAULT,
+            subscription_count: false,
             history: History::default(),
             directory: false,
         }
@@ -177,10 +180,17 @@ impl App {
         let matching = self.channels.iter().filter(|rule| channel.as_str().starts_with(&rule.prefix));
         let rule = matching.max_by_key(|rule| rule.prefix.len()).cloned().unwrap_or_default();
         let mut rule = Rule { directory: self.directory && channel.online().is_none(), ..rule };
+        rule.subscription_count &= !channel.has_members() && channel.user().is_none();
         if channel.is_cache() {
             rule.history.size = rule.history.size.max(1);
         }
         rule
+    }
+
+    /// Whether the subscribers of a channel are counted for them. Cheap where no rule asks for it.
+    #[must_use]
+    pub fn counts(&self, channel: &ChannelName) -> bool {
+        self.channels.iter().any(|rule| rule.subscription_count) && self.rule(channel).subscription_count
     }
 
     fn check(&self, at: &str, development: bool) -> Result<(), ConfigError> {

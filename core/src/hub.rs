@@ -17,6 +17,7 @@ mod relay;
 mod resume;
 mod session;
 mod subscribe;
+mod tally;
 mod voice;
 
 pub use event::{HubConnect, Input, Output, Want};
@@ -57,6 +58,9 @@ pub struct Hub {
     /// Those of them in which something has happened in this event.
     unreported: BTreeSet<ChannelName>,
     calls: Calls,
+    /// Channels whose Rooms have to hear how many sockets want them, and whether a timer waits for that.
+    untold: BTreeSet<ChannelName>,
+    tallying: bool,
     relays: Relays,
     /// How often connections may speak, and how often they may publish, by the rate that a rule allows.
     frames: Buckets,
@@ -89,6 +93,8 @@ impl Hub {
             presence: HashMap::new(),
             unreported: BTreeSet::new(),
             calls: Calls::default(),
+            untold: BTreeSet::new(),
+            tallying: false,
             relays: Relays::default(),
             frames: Buckets::new(limits::HUB_FRAME_RATE),
             publishes: BTreeMap::new(),
@@ -152,10 +158,12 @@ impl Hub {
         }
         if lost.is_some() {
             self.occupied_still(out);
+            self.tally_anew();
         }
         self.members_restored(lost);
         self.report_all(out);
         self.look_after_tabs(begin, out);
+        self.tally_all(out);
         self.calls.start(out);
     }
 
@@ -193,6 +201,11 @@ impl Hub {
                 self.calls.ended();
                 self.reported(&channel, at, result, out);
             }
+            Input::Tally => self.tallying = false,
+            Input::Tallied { channel, result } => {
+                self.calls.ended();
+                self.tallied(&channel, &result, out);
+            }
             Input::Registered { at, state, answer } => self.registered((at, state), answer, out),
             Input::Fetched { id, tag, result } => {
                 self.calls.ended();
@@ -204,6 +217,7 @@ impl Hub {
         }
         self.report_all(out);
         self.look_after_tabs(begin, out);
+        self.tally_all(out);
         if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
             self.unlooked_bytes = 0;
             out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX, code: self.too_slow() });
@@ -318,6 +332,7 @@ impl Hub {
         due.extend(self.drop_deserted(turn, out));
         due.extend(self.look_after_members(kept));
         due.extend(self.review(out));
+        due.extend(self.tally_due());
         self.look_around(&mut due, out);
         if let Some(at) = due.into_iter().min() {
             // Whatever the reason, an object is woken once a second at most.

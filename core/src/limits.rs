@@ -254,6 +254,15 @@ pub const PRESENCE_LOOK_MS: u64 = 3600 * 1000;
 pub const REPORT_CHANGES_MAX: usize = 10_000;
 /// The least time between two announcements of joins and leaves in a Room, in milliseconds: what happens meanwhile is announced together.
 pub const MEMBERS_PAUSE_MS: u64 = 200;
+/// The least time between two calls by which a Hub says how many sockets want a channel, in milliseconds, and between two announcements of the number of subscribers while
+/// it is at most `COUNT_SMALL`. What happens meanwhile is told together.
+pub const COUNT_PAUSE_MS: u64 = 200;
+/// Subscribers of a channel up to which every change of their number is told at once: Pusher's own bound.
+pub const COUNT_SMALL: u64 = 100;
+/// The least time between two announcements of the number of subscribers above `COUNT_SMALL`, in milliseconds: Pusher's own pause.
+pub const COUNT_LARGE_PAUSE_MS: u64 = 5_000;
+/// When a Hub says again how many sockets want a channel, after a call that failed, in milliseconds: one row for the alarm.
+pub const COUNT_RETRY_MS: u64 = 5_000;
 /// Rows of members who left, kept so that a Hub that is behind can be told of their leaving. Past it they go, and such a Hub gets the list anew.
 pub const GONE_MAX: usize = 5_000;
 /// How long an object waits before it tells the Directory that its last connection has gone, in milliseconds: a page that is loaded again is back by then, and

@@ -26,6 +26,8 @@ pub const FOLLOW_PATH: &str = "/follow";
 pub const UNFOLLOW_PATH: &str = "/unfollow";
 /// Reads what a socket of a Hub missed: `POST`, body [`Missed`], answer a [`Delivery`].
 pub const MISSED_PATH: &str = "/missed";
+/// Says how many sockets of a Hub want a channel whose rule has `subscription_count`: `POST`, body [`Follow`] with `count`, answer [`Tallied`].
+pub const TALLY_PATH: &str = "/tally";
 /// Brings a Hub messages: `POST`, body [`Delivery`], answer [`Receipt`].
 pub const DELIVER_PATH: &str = "/deliver";
 
@@ -69,6 +71,25 @@ pub struct Follow {
     /// The Hub's count of its own decisions, in thousandths of a millisecond since 1970 and never the same twice: a Room that remembers a later one ignores the earlier; one that slept asks the Hub before it ends anything.
     #[serde(default)]
     pub at: u64,
+    /// How many of its sockets want the channel then; only where the rule has `subscription_count`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+/// How many sockets of a Hub want a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tally {
+    /// When it was so, by the Hub's count of its decisions ([`Follow::at`]): an earlier one that comes later is not heard.
+    pub at: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What a Room answers to a Hub that has said how many sockets it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tallied {
+    /// Whether the Hub follows: if not, it was not heard, and has to follow anew.
+    pub known: bool,
 }
 
 /// From now on the Hub gets what comes after this position.
@@ -100,6 +121,8 @@ pub struct Delivery {
     pub gap: Option<Gap>,
     /// Who came and went, in a presence channel.
     pub members: Option<Changes>,
+    /// How many subscribers the channel has, wherever they are, for those who are to be told.
+    pub count: Option<u64>,
 }
 
 /// What a Hub answers to a [`Delivery`].
@@ -116,11 +139,14 @@ pub struct Receipt {
     /// Whether the answer to a report of its own is on its way: that brings what `members` lacks.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub reporting: bool,
+    /// How many of its sockets want the channel; only where the rule has `subscription_count`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tally: Option<Tally>,
 }
 
 impl Receipt {
     /// Nobody wants the channel.
-    pub const UNWANTED: Self = Self { wanted: false, have: None, members: None, reporting: false };
+    pub const UNWANTED: Self = Self { wanted: false, have: None, members: None, reporting: false, tally: None };
 }
 
 impl Delivery {
@@ -143,9 +169,10 @@ impl Delivery {
         let gap = gap.map_or_else(String::new, |gap| format!(",\"gap\":{gap}"));
         let members = self.members.as_ref().and_then(|members| serde_json::to_string(members).ok());
         let members = members.map_or_else(String::new, |members| format!(",\"members\":{members}"));
+        let count = self.count.map_or_else(String::new, |count| format!(",\"count\":{count}"));
         let (channel, after, messages) = (&self.channel, self.after, messages.join(","));
         format!(
-            "{{\"version\":{VERSION},\"channel\":\"{channel}\",\"after\":\"{after}\"{gap}{members},\"messages\":[{messages}]}}"
+            "{{\"version\":{VERSION},\"channel\":\"{channel}\",\"after\":\"{after}\"{gap}{members}{count},\"messages\":[{messages}]}}"
         )
     }
 
@@ -159,6 +186,8 @@ impl Delivery {
             gap: Option<Gap>,
             #[serde(default)]
             members: Option<Changes>,
+            #[serde(default)]
+            count: Option<u64>,
             #[serde(borrow)]
             messages: Vec<Wire<'a>>,
         }
@@ -171,6 +200,7 @@ impl Delivery {
             messages: messages?.into_iter().map(|new| new.message).collect(),
             gap: read.gap,
             members: read.members,
+            count: read.count,
         })
     }
 }
@@ -210,6 +240,7 @@ mod tests {
             ],
             gap: Some(Gap { after: at(7), position: at(41), reason: GapReason::Expired }),
             members: Some(Changes { after: Some(3), revision: 4, ..Changes::default() }),
+            count: Some(12),
         };
         // Whom it is kept from, and who it is from.
         let kept = &mut delivery.messages[1];

@@ -17,6 +17,7 @@ mod outbox;
 mod relay;
 mod replay;
 mod tail;
+mod tally;
 
 pub use event::{Input, Output, Turn};
 pub use history::{Page, PageQuery};
@@ -43,6 +44,7 @@ use members::Members;
 use news::Outgoing;
 use relay::Relays;
 use replay::Batch;
+use tally::Counting;
 
 /// A channel's home.
 #[derive(Debug)]
@@ -73,6 +75,8 @@ pub struct Room {
     reporter: Reporter,
     /// What webhooks are told.
     outgoing: Outgoing,
+    /// What Hubs are told of the number of subscribers.
+    counting: Counting,
 }
 
 impl Room {
@@ -97,6 +101,7 @@ impl Room {
             armed,
             reporter,
             outgoing: Outgoing::default(),
+            counting: Counting::default(),
         }
     }
 
@@ -110,7 +115,10 @@ impl Room {
         match input {
             Input::Connect { connect, connection, sockets } => {
                 match self.connect(connect, connection, sockets, turn, store) {
-                    Ok(mut outputs) => out.append(&mut outputs),
+                    Ok(mut outputs) => {
+                        self.has_own(sockets + 1);
+                        out.append(&mut outputs);
+                    }
                     Err(refusal) => out.push(Output::Refuse(refusal)),
                 }
             }
@@ -119,15 +127,22 @@ impl Room {
             Input::Publish { ticket, messages } => self.publish(Asker::Call(ticket), messages, turn, store, out),
             Input::Flushed(result) => self.flushed(result, turn, store, out),
             Input::Replay { session } => self.replay(session, turn, store, out),
-            Input::Left { session, sockets } => self.left(&session, sockets, turn, store, out),
+            Input::Left { session, sockets } => {
+                self.has_own(sockets);
+                self.left(&session, sockets, turn, store, out);
+            }
             Input::Receipt { hub, ticket, result } => self.receipt(hub, ticket, &result, turn, store, out),
-            Input::Announce => self.announce_now(turn, store, out),
+            Input::Announce => {
+                self.counting.timer_rang();
+                self.announce_now(turn, store, out);
+            }
             Input::Relayed { hubs, ticket, result } => self.relayed(hubs, ticket, result, turn, store, out),
             Input::Counted { sockets } => self.occupied(sockets, turn, out),
             Input::Registered { at, state, answer } => self.registered((at, state), answer, turn, store, out),
             Input::Posted { url, ticket, taken } => self.posted((&url, ticket), taken, turn, store),
             Input::Alarm { sessions } => self.alarm(&sessions, turn, store, out),
         }
+        self.tell_count(turn, store, out);
         self.tell_hooks(turn, store, out);
         self.forget_empty();
     }
@@ -282,6 +297,11 @@ impl Room {
         let inhabited = self.look_at_members(turn, store, &mut due, out);
         let followed = self.look_after(spent && !inhabited, turn, store, &mut due, out);
         let state = Occupancy::of(!sessions.is_empty(), followed);
+        if !followed {
+            // Nothing is to be told any more when it is forgotten.
+            self.counting.hurry();
+            self.tell_count(turn, store, out);
+        }
         self.look_around(state, turn, &mut due, out);
         self.look_after_hooks(state, turn, store, &mut due, out);
         let is_over = remaining == 0 && !followed && !inhabited && !self.flushing && !self.has_news(turn, store);

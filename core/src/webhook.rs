@@ -36,6 +36,8 @@ pub enum Kind {
     ClientEvent,
     /// Somebody has subscribed to a cache channel that has no message.
     CacheMiss,
+    /// The number of its subscribers has changed.
+    SubscriptionCount,
 }
 
 /// A webhook, as it is configured.
@@ -158,6 +160,12 @@ pub(crate) fn channel_event(kind: Kind, channel: &ChannelName) -> String {
 /// An event of a user of a presence channel.
 pub(crate) fn member_event(kind: Kind, channel: &ChannelName, user: &str) -> String {
     format!("{{\"name\":{},\"channel\":\"{channel}\",\"user_id\":{}}}", name(kind), quoted(user))
+}
+
+/// So many subscribers there are.
+pub(crate) fn count_event(channel: &ChannelName, count: u64) -> String {
+    let name = name(Kind::SubscriptionCount);
+    format!("{{\"name\":{name},\"channel\":\"{channel}\",\"subscription_count\":{count}}}")
 }
 
 /// What a client has published, with its connection's id as `socket_id`; its user in presence channels.

@@ -178,10 +178,21 @@ impl Hall {
                 let result = async { HubStub::named(&hall.env, hub.clone())?.forward(&delivery).await }.await;
                 hall.drive(Input::Forwarded { ticket, hub, result });
             }),
-            Output::Follow { channel, at } => self.spawn(async move |hall| {
-                let result = async { hall.room(&channel)?.follow(&hall.following(at)).await }.await;
+            Output::Follow { channel, at, count } => self.spawn(async move |hall| {
+                let follow = Follow { count, ..hall.following(at) };
+                let result = async { hall.room(&channel)?.follow(&follow).await }.await;
                 let result = result.map(|followed| followed.position);
                 hall.drive(Input::Followed { channel, at, result });
+            }),
+            Output::Tally { channel, tally } => self.spawn(async move |hall| {
+                let follow = Follow { count: Some(tally.count), ..hall.following(tally.at) };
+                let result = async { hall.room(&channel)?.tally(&follow).await }.await;
+                hall.drive(Input::Tallied { channel, result: result.map(|tallied| tallied.known) });
+            }),
+            // The timer keeps the object awake for a moment: many who come together are one request.
+            Output::TallyIn(pause) => self.spawn(async move |hall| {
+                Delay::from(Duration::from_millis(pause)).await;
+                hall.drive(Input::Tally);
             }),
             // A Room that does not hear of it learns it with its next delivery.
             Output::Unfollow { channel, at } => self.spawn(async move |hall| {
@@ -351,7 +362,7 @@ impl Hall {
     }
 
     fn following(&self, at: u64) -> Follow {
-        Follow { version: VERSION, hub: self.name.clone(), at }
+        Follow { version: VERSION, hub: self.name.clone(), at, count: None }
     }
 }
 

@@ -7,7 +7,7 @@ use dormouse_core::call::{CONNECT_PATH, MESSAGES_PATH, PUBLISH_PATH};
 use dormouse_core::close::CLOSE_PATH;
 use dormouse_core::directory::COUNT_PATH;
 use dormouse_core::head::split_url;
-use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, UNFOLLOW_PATH};
+use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, TALLY_PATH, UNFOLLOW_PATH};
 use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
 use dormouse_core::room::Input;
@@ -104,7 +104,7 @@ fn call(home: &Rc<Home>, request: web_sys::Request) -> worker::Result<JsValue> {
     // Not by the `url` crate: its tables are a seventh of the whole Worker.
     let (_, path, _) = split_url(&url);
     Ok(match path {
-        FOLLOW_PATH | UNFOLLOW_PATH | MISSED_PATH | REPORT_PATH | MEMBERS_PATH | MESSAGES_PATH => {
+        FOLLOW_PATH | UNFOLLOW_PATH | TALLY_PATH | MISSED_PATH | REPORT_PATH | MEMBERS_PATH | MESSAGES_PATH => {
             home.asked(path, &request).into()
         }
         CLOSE_PATH => home.closes(&request).into(),

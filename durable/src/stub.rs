@@ -14,7 +14,7 @@ use dormouse_core::hub::HubConnect;
 use dormouse_core::limits;
 use dormouse_core::link::{
     DELIVER_PATH, Delivery, FOLLOW_PATH, Follow, Followed, HUB_BINDING, MISSED_PATH, Missed, RELAY_PATH, Receipt,
-    Receipts, UNFOLLOW_PATH, decode_receipts, encode_relay, hub_name,
+    Receipts, TALLY_PATH, Tallied, UNFOLLOW_PATH, decode_receipts, encode_relay, hub_name,
 };
 use dormouse_core::message::NewMessage;
 use dormouse_core::presence::{Changes, MEMBERS_PATH, REPORT_PATH, Report};
@@ -74,6 +74,11 @@ impl RoomStub {
     /// Ends that: one request to the object.
     pub async fn unfollow(&self, follow: &Follow) -> Result<(), Refusal> {
         post(&self.namespace, &self.name, UNFOLLOW_PATH, &write(follow)).await.map(|_| ())
+    }
+
+    /// Says how many sockets of a Hub want the channel: one request to the object, nothing written.
+    pub async fn tally(&self, follow: &Follow) -> Result<Tallied, Refusal> {
+        read(&post(&self.namespace, &self.name, TALLY_PATH, &write(follow)).await?)
     }
 
     /// Reads what a socket of a Hub missed: one request to the object, nothing written.

@@ -24,6 +24,11 @@ pub(super) struct Channel {
     pub(super) outbox: VecDeque<Publish>,
     pub(super) outbox_bytes: usize,
     pub(super) publishing: usize,
+    /// Whether a call that says how many sockets want it is on its way, and when the next one may go, in milliseconds.
+    pub(super) tallying: bool,
+    pub(super) tally_after: u64,
+    /// The number of subscribers that its sockets have been told; `None` where one of them has not.
+    pub(super) counted: Option<u64>,
     /// When the last one left, in milliseconds.
     pub(super) deserted_at: Option<u64>,
     /// What was saved of what all tabs have (`super::resume`); not known since the Hub woke.
@@ -54,6 +59,11 @@ pub(super) struct Publish {
 impl Channel {
     pub(super) fn has_subscribers(&self) -> bool {
         !self.live.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// How many sockets want it.
+    pub(super) fn subscribers(&self) -> u64 {
+        (self.live.len() + self.waiting.len()) as u64
     }
 
     /// Whether it waits for an answer that only it can take.

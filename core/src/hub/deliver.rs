@@ -15,7 +15,11 @@ impl Hub {
         // First: who publishes has come before that.
         let has_members = delivery.channel.has_members();
         let (members, reporting) = if has_members { self.members_came(delivery, out) } else { (None, false) };
-        Receipt { members, reporting, ..self.messages_came(delivery, out) }
+        let receipt = Receipt { members, reporting, ..self.messages_came(delivery, out) };
+        if let Some(count) = delivery.count {
+            self.tell_count(&delivery.channel, count, out);
+        }
+        Receipt { tally: if receipt.wanted { self.tally(&delivery.channel) } else { None }, ..receipt }
     }
 
     /// Takes messages, and drops what is known.
@@ -25,14 +29,14 @@ impl Hub {
         let Some(known) = self.channels.get_mut(channel) else { return Receipt::UNWANTED };
         let have = match known.have {
             // The answer to the call that follows is still on its way. This delivery does not stand for it: the call may fail yet.
-            None => return Receipt { wanted: true, have: None, members: None, reporting: false },
+            None => return Receipt { wanted: true, have: None, members: None, reporting: false, tally: None },
             Some(have) if have.epoch != delivery.after.epoch => {
                 self.start_anew(channel, have, out);
-                return Receipt { wanted: true, have: None, members: None, reporting: false };
+                return Receipt { wanted: true, have: None, members: None, reporting: false, tally: None };
             }
             Some(have) if have.seq < delivery.after.seq => {
                 let Some(gap) = delivery.gap else {
-                    return Receipt { wanted: true, have: Some(have), members: None, reporting: false };
+                    return Receipt { wanted: true, have: Some(have), members: None, reporting: false, tally: None };
                 };
                 let gap = Gap { after: have, position: delivery.after, reason: gap.reason };
                 self.tell_tabs(channel, out);
@@ -52,7 +56,7 @@ impl Hub {
         self.broadcast(channel, &new, out);
         let end = new.last().map_or(have, |(position, _)| *position);
         self.has(channel, end, out);
-        Receipt { wanted: true, have: Some(end), members: None, reporting: false }
+        Receipt { wanted: true, have: Some(end), members: None, reporting: false, tally: None }
     }
 
     /// One frame for each message and format, for all who are live.

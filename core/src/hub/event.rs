@@ -4,7 +4,7 @@ use super::{HubSession, Slot};
 use crate::call::{Begin, Outcome};
 use crate::channel::ChannelName;
 use crate::frame::Frame;
-use crate::link::{Delivery, Receipt, Relay};
+use crate::link::{Delivery, Receipt, Relay, Tally};
 use crate::message::NewMessage;
 use crate::occupancy::Occupancy;
 use crate::position::Position;
@@ -145,6 +145,15 @@ pub enum Input {
         /// What there is to tell its members.
         result: Result<Changes, Refusal>,
     },
+    /// The time of [`Output::TallyIn`] is over.
+    Tally,
+    /// What became of [`Output::Tally`].
+    Tallied {
+        /// The channel.
+        channel: ChannelName,
+        /// Whether the Room knows that the Hub follows.
+        result: Result<bool, Refusal>,
+    },
     /// What became of [`Output::Register`].
     Registered {
         /// The report.
@@ -245,7 +254,18 @@ pub enum Output {
         channel: ChannelName,
         /// [`crate::link::Follow::at`].
         at: u64,
+        /// [`crate::link::Follow::count`].
+        count: Option<u64>,
     },
+    /// Say how many sockets want a channel: one request to its Room, and [`Input::Tallied`].
+    Tally {
+        /// The channel.
+        channel: ChannelName,
+        /// How many.
+        tally: Tally,
+    },
+    /// Give [`Input::Tally`] after so many milliseconds.
+    TallyIn(u64),
     /// Follow it no longer: one request, whose outcome does not matter.
     Unfollow {
         /// The channel.

@@ -86,6 +86,8 @@ impl Hub {
         let known = self.channels.entry(channel.clone()).or_default();
         known.waiting.push(slot);
         known.deserted_at = None;
+        known.counted = None;
+        self.doubt_tally(channel);
         self.advance(slot, channel, out);
     }
 
@@ -125,6 +127,7 @@ impl Hub {
     /// Takes a socket out of a channel. Where its attachment said what the Hub has, another's does now.
     pub(super) fn take_out(&mut self, slot: Slot, channel: &ChannelName, out: &mut Vec<Output>) {
         self.give_place_up(slot, channel, out);
+        self.doubt_tally(channel);
         self.desert(channel, out);
     }
 
@@ -200,11 +203,14 @@ impl Hub {
         self.calls.start(out);
     }
 
-    fn follow(&mut self, channel: &ChannelName) {
+    pub(super) fn follow(&mut self, channel: &ChannelName) {
         let at = self.decide();
         let Some(known) = self.channels.get_mut(channel).filter(|known| known.following.is_none()) else { return };
         known.following = Some(at);
-        self.calls.add(Output::Follow { channel: channel.clone(), at });
+        let count = self.app.counts(channel).then(|| known.subscribers());
+        // What it says, nobody else has to.
+        self.untold.remove(channel);
+        self.calls.add(Output::Follow { channel: channel.clone(), at, count });
     }
 
     /// The Room has said where it is, or cannot be reached.
@@ -225,6 +231,7 @@ impl Hub {
             Ok(position) => position,
             Err(refusal) => {
                 let waiting = known.waiting.clone();
+                self.doubt_tally(channel);
                 for slot in waiting {
                     self.fail(slot, channel, &refusal, out);
                 }

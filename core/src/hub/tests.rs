@@ -70,7 +70,7 @@ pub(super) fn live(hub: &mut Hub, channel: &str, have: u64) -> Slot {
 pub(super) fn delivery(channel: &str, after: u64, count: u64) -> Delivery {
     let message = |nth: u64| Message::new(None, Payload::Json(format!("{nth}")), None);
     let messages = (after + 1..=after + count).map(message).collect();
-    Delivery { channel: name(channel), after: at(after), messages, gap: None, members: None }
+    Delivery { channel: name(channel), after: at(after), messages, gap: None, members: None, count: None }
 }
 
 fn deliver(hub: &mut Hub, delivery: Delivery) -> (Receipt, Vec<Output>) {
@@ -243,7 +243,7 @@ fn a_new_epoch_begins_with_the_rooms_own_words() {
     let slot = live(&mut hub, "a", 7);
     let new = |seq| Epoch::new(1).at(seq);
     let (receipt, out) = deliver(&mut hub, Delivery { after: new(0), ..delivery("a", 0, 1) });
-    assert_eq!(receipt, Receipt { wanted: true, have: None, members: None, reporting: false });
+    assert_eq!(receipt, Receipt { wanted: true, have: None, members: None, reporting: false, tally: None });
     assert!(out.iter().any(|output| matches!(output, Output::Follow { .. })), "{out:?}");
     let out = followed(&mut hub, "a", Ok(new(1)));
     let from = Begin::After(at(7));

@@ -121,6 +121,13 @@ pub fn changes(channel: &ChannelName, left: &[&Left], joined: &[&Joined]) -> Vec
     gone.chain(come).map(|(name, data)| Frame::Text(event(name, Some(channel), &data))).collect()
 }
 
+/// So many subscribers a channel has.
+#[must_use]
+pub fn subscription_count(channel: &ChannelName, count: u64) -> Frame {
+    let data = format!(r#"{{"subscription_count":{count}}}"#);
+    Frame::Text(event("pusher_internal:subscription_count", Some(channel), &data))
+}
+
 /// Users of its watchlist are online, or are not.
 #[must_use]
 pub fn watched(users: &[&str], online: bool) -> Frame {

@@ -77,15 +77,15 @@ impl Room {
 
     /// The next delivery to a Hub: what comes after what it has, or the question what it has. One request.
     pub(super) fn deliver<S: Store>(&mut self, hub: String, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
-        let Some((cursor, shown)) = self.follower(&hub).map(|follower| (follower.cursor, follower.shown)) else {
-            return;
-        };
-        let Ok((delivery, up_to, members)) = self.next_delivery(cursor, shown, turn, store) else {
+        let announced = self.counting.announced();
+        let place = |follower: &mut Follower| (follower.cursor, follower.shown, follower.lacks_count(&hub, announced));
+        let Some((cursor, shown, count)) = self.follower(&hub).map(place) else { return };
+        let Ok((delivery, up_to, members)) = self.next_delivery(cursor, shown, count, turn, store) else {
             return self.failed(&hub, turn, out);
         };
         if let Some(follower) = self.follower(&hub) {
             let ticket = turn.random;
-            follower.sent = Some(Sent { ticket, up_to, members, outdated: false });
+            follower.sent = Some(Sent { ticket, up_to, members, count, outdated: false });
             follower.retry_at = None;
             self.relays.began();
             out.push(Output::Deliver { hub, ticket, delivery });
@@ -110,6 +110,7 @@ impl Room {
         &mut self,
         cursor: Cursor,
         shown: Shown,
+        count: Option<u64>,
         turn: Turn,
         store: &mut S,
     ) -> Result<(Rc<str>, Position, Option<u64>), StoreError> {
@@ -122,15 +123,17 @@ impl Room {
         let changes = changes.map(|changes| Changes { epoch: Some(head.epoch), ..changes });
         let shown = changes.as_ref().map(|changes| (changes.after, changes.revision));
         let last = self.followers.as_ref().and_then(|followers| followers.encoded.as_ref());
-        if let Some(last) = last.filter(|last| last.cursor == cursor && last.head == head && last.shown == shown)
+        let is_same =
+            |last: &&Encoded| last.cursor == cursor && last.head == head && last.shown == shown && last.count == count;
+        if let Some(last) = last.filter(is_same)
             && let Some(text) = last.text.upgrade()
         {
             return Ok((text, last.up_to, shown.map(|(_, revision)| revision)));
         }
-        let delivery = Delivery { members: changes, ..self.read_delivery(cursor, turn, store)? };
+        let delivery = Delivery { members: changes, count, ..self.read_delivery(cursor, turn, store)? };
         let (text, up_to): (Rc<str>, Position) = (delivery.encode().into(), delivery.position());
         if let Some(followers) = &mut self.followers {
-            followers.encoded = Some(Encoded { cursor, head, up_to, shown, text: Rc::downgrade(&text) });
+            followers.encoded = Some(Encoded { cursor, head, up_to, shown, count, text: Rc::downgrade(&text) });
         }
         Ok((text, up_to, shown.map(|(_, revision)| revision)))
     }
@@ -151,7 +154,14 @@ impl Room {
             let read = self.log(turn, store)?.read(store, next, limits::DELIVERY_BYTES, u64::MAX)?;
             read.into_iter().map(|(_, _, message)| message).collect()
         };
-        Ok(Delivery { channel: self.channel.clone(), after: start.position, messages, gap: start.gap, members: None })
+        Ok(Delivery {
+            channel: self.channel.clone(),
+            after: start.position,
+            messages,
+            gap: start.gap,
+            members: None,
+            count: None,
+        })
     }
 
     /// What became of a delivery.
@@ -184,6 +194,10 @@ impl Room {
         else {
             return false;
         };
+        if let Ok(Receipt { wanted: true, have, tally, .. }) = result {
+            // One that has not begun has nobody to tell.
+            self.answered_tally(hub, *tally, sent.count.filter(|_| have.is_some()));
+        }
         let (have, members, reporting) = match result {
             Ok(Receipt { wanted: false, .. }) => {
                 if self.strike_out(hub, turn, store, out).is_err() {
@@ -215,7 +229,9 @@ impl Room {
                 self.wake_at(turn.now + limits::DELIVERY_RETRY_MS, out);
             }
         }
-        lacks || stale
+        let announced = self.counting.announced();
+        let uncounted = self.follower(hub).is_some_and(|follower| follower.lacks_count(hub, announced).is_some());
+        lacks || stale || uncounted
     }
 
     /// Tries again later. One row when the alarm has to be set.

@@ -4,7 +4,7 @@ use super::tail::Tail;
 use super::{Output, Room, Turn, refusal_of};
 use crate::call::Begin;
 use crate::limits;
-use crate::link::{Delivery, Follow, Followed, Missed};
+use crate::link::{Delivery, Follow, Followed, Missed, Tally};
 use crate::position::{Epoch, Position};
 use crate::refusal::{Code, Refusal};
 use crate::store::{Store, StoreError};
@@ -29,6 +29,8 @@ pub(super) struct Encoded {
     pub(super) up_to: Position,
     /// Of the members: after which revision, and up to which.
     pub(super) shown: Option<(Option<u64>, u64)>,
+    /// The number of subscribers in it.
+    pub(super) count: Option<u64>,
     pub(super) text: Weak<str>,
 }
 
@@ -44,6 +46,10 @@ pub(super) struct Follower {
     pub(super) shown: Shown,
     /// The number of the last report by which it was told of them; 0: none since the room woke.
     pub(super) reported: u64,
+    /// How many of its sockets want the channel; not known since the room woke.
+    pub(super) tally: Option<Tally>,
+    /// The number of subscribers that it has been told, since its own last changed.
+    pub(super) counted: Option<u64>,
     /// The delivery that is on its way: one at most.
     pub(super) sent: Option<Sent>,
     /// Deliveries that failed, in a row.
@@ -94,13 +100,16 @@ pub(super) struct Sent {
     pub(super) up_to: Position,
     /// The revision of the members that it brings.
     pub(super) members: Option<u64>,
+    /// The number of subscribers that it brings, unless the Hub's own has changed since.
+    pub(super) count: Option<u64>,
     /// The Hub has been told of the members by the answer to a report meanwhile: what it says of them with the receipt is older.
     pub(super) outdated: bool,
 }
 
 impl Follower {
     fn new(epoch: Epoch, at: Option<u64>, cursor: Cursor) -> Self {
-        Self { epoch, at, cursor, shown: Shown::Unknown, reported: 0, sent: None, failures: 0, retry_at: None }
+        let (tally, counted, sent, retry_at) = (None, None, None, None);
+        Self { epoch, at, cursor, shown: Shown::Unknown, reported: 0, tally, counted, sent, failures: 0, retry_at }
     }
 }
 
@@ -124,7 +133,9 @@ impl Room {
             // What was under way to one that follows again is not heard of any more: whether it has everything is asked then.
             self.wake_at(turn.now + limits::DELIVERY_LOOK_MS, out);
             self.lease(turn, store, out);
+            self.counting.hold(turn.now);
         }
+        self.tell_count(turn, store, out);
         self.tell_hooks(turn, store, out);
         self.forget_empty();
         followed
@@ -140,6 +151,7 @@ impl Room {
         if known.is_some_and(|follower| follower.at >= Some(*at)) {
             return Ok(Followed { position });
         }
+        let tally = known.and_then(|follower| follower.tally);
         let (known, reported) = (known.map(|follower| follower.epoch), known.map_or(0, |follower| follower.reported));
         if known.is_none() && followers.by_hub.len() >= limits::FOLLOWERS_MAX {
             return Err(Refusal::new(Code::Overloaded, "this channel has as many followers as it can serve"));
@@ -148,7 +160,8 @@ impl Room {
             store.follow(hub, position.epoch).map_err(refusal_of)?;
         }
         let follower = Follower::new(position.epoch, Some(*at), Cursor::Assumed(position));
-        followers.by_hub.insert(hub.clone(), Follower { reported, ..follower });
+        followers.by_hub.insert(hub.clone(), Follower { reported, tally, ..follower });
+        self.heard_tally(hub, follow.count.map(|count| Tally { at: *at, count }), true);
         Ok(Followed { position })
     }
 
@@ -181,6 +194,7 @@ impl Room {
         out: &mut Vec<Output>,
     ) -> Result<(), Refusal> {
         let removed = self.end(follow, turn, store, out).map_err(refusal_of);
+        self.tell_count(turn, store, out);
         self.tell_hooks(turn, store, out);
         self.forget_empty();
         removed
@@ -216,7 +230,8 @@ impl Room {
             return Ok(());
         }
         store.unfollow(hub)?;
-        followers.by_hub.remove(hub);
+        let removed = followers.by_hub.remove(hub);
+        self.lost_tally(removed.and_then(|follower| follower.tally));
         self.disown(hub, turn, store, out)?;
         let followers = self.followers(store)?;
         if followers.by_hub.is_empty() {
@@ -259,7 +274,7 @@ impl Room {
         };
         let read = log.read(store, after.seq + 1, limits::REPLAY_BATCH_BYTES, u64::MAX)?;
         let messages = read.into_iter().map(|(_, _, message)| message).collect();
-        Ok(Delivery { channel, after, messages, gap, members: None })
+        Ok(Delivery { channel, after, messages, gap, members: None, count: None })
     }
 
     /// The followers, read when they are first needed.

@@ -64,8 +64,13 @@ impl Room {
         self.outbox(turn, store).ok().map(|outbox| outbox.told())
     }
 
-    fn note(&mut self, kind: Kind, text: String) {
+    pub(super) fn note(&mut self, kind: Kind, text: String) {
         self.outgoing.news.push(News { kind, text });
+    }
+
+    /// Whether a webhook wants such events.
+    pub(super) fn hooks_want(&self, kind: Kind) -> bool {
+        self.outgoing.hooks.want(kind)
     }
 
     /// Somebody is there.

@@ -100,7 +100,7 @@ impl Room {
             let kept = self.log(turn, store).map(|log| log.forgettable_at());
             let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
             let is_over = !self.flushing && !self.is_followed(store) && !self.is_inhabited(turn, store);
-            if spent && is_over && !self.has_news(turn, store) {
+            if spent && is_over && !self.counting.is_changed() && !self.has_news(turn, store) {
                 self.forget(true, turn, out);
             }
         }

@@ -47,8 +47,8 @@ impl Relays {
     }
 }
 
-/// What two have in common who are to be brought the same: of the messages, and of the members.
-type Place = (Option<Position>, (bool, Option<u64>));
+/// What two have in common who are to be brought the same: of the messages, of the members, and of the number of subscribers.
+type Place = (Option<Position>, (bool, Option<u64>), Option<u64>);
 
 impl Room {
     /// With other bounds for when deliveries go through Hubs.
@@ -68,7 +68,8 @@ impl Room {
             return hubs.into_iter().for_each(|hub| self.deliver(hub, turn, store, out));
         }
         // In the order in which they were found, so that the same input has the same output.
-        let mut alike: Vec<(Cursor, Shown, Vec<String>)> = Vec::new();
+        let announced = self.counting.announced();
+        let mut alike: Vec<(Cursor, Shown, Option<u64>, Vec<String>)> = Vec::new();
         let mut places: HashMap<Place, usize> = HashMap::new();
         for hub in hubs {
             let Some(follower) = self.follower(&hub) else { continue };
@@ -76,18 +77,18 @@ impl Room {
                 self.deliver(hub, turn, store, out);
                 continue;
             }
-            let (cursor, shown) = (follower.cursor, follower.shown);
-            let place = *places.entry((cursor.position(), shown.place())).or_insert(alike.len());
+            let (cursor, shown, count) = (follower.cursor, follower.shown, follower.lacks_count(&hub, announced));
+            let place = *places.entry((cursor.position(), shown.place(), count)).or_insert(alike.len());
             match alike.get_mut(place) {
-                Some((_, _, others)) => others.push(hub),
-                None => alike.push((cursor, shown, vec![hub])),
+                Some((_, _, _, others)) => others.push(hub),
+                None => alike.push((cursor, shown, count, vec![hub])),
             }
         }
-        for (cursor, shown, hubs) in alike {
+        for (cursor, shown, count, hubs) in alike {
             // As few groups as can be, and all of about the same size.
             let groups = hubs.len().div_ceil(self.relays.tree.group.max(1)).max(1);
             for group in hubs.chunks(hubs.len().div_ceil(groups).max(1)) {
-                self.deliver_group(cursor, shown, group, turn, store, out);
+                self.deliver_group((cursor, shown, count), group, turn, store, out);
             }
         }
     }
@@ -95,8 +96,7 @@ impl Room {
     /// One request for all of them. Which of them is called depends on the ticket, so that the work moves around.
     fn deliver_group<S: Store>(
         &mut self,
-        cursor: Cursor,
-        shown: Shown,
+        (cursor, shown, count): (Cursor, Shown, Option<u64>),
         group: &[String],
         turn: Turn,
         store: &mut S,
@@ -105,13 +105,13 @@ impl Room {
         if let [hub] = group {
             return self.deliver(hub.clone(), turn, store, out);
         }
-        let Ok((delivery, up_to, members)) = self.next_delivery(cursor, shown, turn, store) else {
+        let Ok((delivery, up_to, members)) = self.next_delivery(cursor, shown, count, turn, store) else {
             return group.iter().for_each(|hub| self.failed(hub, turn, out));
         };
         let ticket = turn.random;
         for hub in group {
             if let Some(follower) = self.follower(hub) {
-                follower.sent = Some(Sent { ticket, up_to, members, outdated: false });
+                follower.sent = Some(Sent { ticket, up_to, members, count, outdated: false });
                 follower.retry_at = None;
             }
         }
@@ -163,14 +163,17 @@ impl Room {
         let Ok(head) = self.log(turn, store).map(|log| log.position()) else { return Vec::new() };
         let followers = self.followers.iter().flat_map(|followers| &followers.by_hub);
         let told = followers.filter(|(_, follower)| follower.is_idle());
-        let told: Vec<(String, Position, Shown)> = told
+        let announced = self.counting.announced();
+        let told: Vec<(String, Position, Shown, bool)> = told
             .filter_map(|(hub, follower)| match follower.cursor {
-                Cursor::Told(position) => Some((hub.clone(), position, follower.shown)),
+                Cursor::Told(position) => {
+                    Some((hub.clone(), position, follower.shown, follower.lacks_count(hub, announced).is_some()))
+                }
                 _ => None,
             })
             .collect();
-        let lacks = |(hub, position, shown): (String, Position, Shown)| {
-            (position != head || self.is_stale(shown, turn)).then_some(hub)
+        let lacks = |(hub, position, shown, uncounted): (String, Position, Shown, bool)| {
+            (position != head || uncounted || self.is_stale(shown, turn)).then_some(hub)
         };
         told.into_iter().filter_map(lacks).collect()
     }

@@ -295,9 +295,9 @@ impl World {
         self.tally.calls += 1;
         let room = |channel: &ChannelName| room_of(channel.as_str()).unwrap();
         let side = &mut self.hubs[nth];
-        let follow = |at| Follow { version: VERSION, hub: format!("v1:1:weur:{nth}"), at };
+        let follow = |at| Follow { version: VERSION, hub: format!("v1:1:weur:{nth}"), at, count: None };
         let body = match call {
-            Output::Follow { channel, at } => Body::Follow { room: room(&channel), follow: follow(at) },
+            Output::Follow { channel, at, .. } => Body::Follow { room: room(&channel), follow: follow(at) },
             Output::Unfollow { channel, at } => Body::Unfollow { room: room(&channel), follow: follow(at) },
             Output::Missed { channel, from } => Body::Missed { room: room(&channel), from },
             Output::Publish { channel, messages } => Body::Publish { room: room(&channel), messages },

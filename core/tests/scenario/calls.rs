@@ -21,9 +21,9 @@ fn sent<T: Serialize + DeserializeOwned>(what: &T) -> T {
 impl Objects {
     /// A Hub's call arrives at the channel's room.
     pub(super) fn ask(&mut self, hub: String, call: Output) {
-        let follow = |at| sent(&Follow { version: VERSION, hub: hub.clone(), at });
+        let follow = |at| sent(&Follow { version: VERSION, hub: hub.clone(), at, count: None });
         let answer = match call {
-            Output::Follow { channel, at } => {
+            Output::Follow { channel, at, .. } => {
                 let room = self.room_of(&hub, &channel);
                 let result = self.decide(&room, |room, turn, store, out| room.follow(&follow(at), turn, store, out));
                 Some(Input::Followed { channel, at, result: result.map(|followed| sent(&followed).position) })

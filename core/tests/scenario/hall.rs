@@ -111,6 +111,7 @@ impl Objects {
                     socket.attachment = session.encode();
                 }
             }
+            Output::Tally { .. } | Output::TallyIn(_) => panic!("no rule asks for it"),
             Output::Forward { .. } | Output::Relayed { .. } => panic!("nothing is handed on here"),
             // Nobody is slow here.
             Output::CloseSlow { .. } => {}

@@ -245,10 +245,10 @@ impl World {
 
     fn hub_calls(&mut self, nth: usize, call: Output) -> Result<(), String> {
         let hub = name_of(nth);
-        let follow = |at| Follow { version: VERSION, hub, at };
+        let follow = |at, count| Follow { version: VERSION, hub, at, count };
         let body = match call {
-            Output::Follow { channel, at } => Body::Follow { channel, follow: follow(at) },
-            Output::Unfollow { channel, at } => Body::Unfollow { channel, follow: follow(at) },
+            Output::Follow { channel, at, count } => Body::Follow { channel, follow: follow(at, count) },
+            Output::Unfollow { channel, at } => Body::Unfollow { channel, follow: follow(at, None) },
             Output::Missed { channel, from } => Body::Missed { channel, from },
             Output::Publish { channel, messages } if channel.is_pointer() => {
                 Body::Publish { channel, message: messages.into_iter().next().ok_or("nothing")? }

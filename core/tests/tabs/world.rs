@@ -369,7 +369,7 @@ impl World {
             None => (0, Vec::new()),
         };
         let after = POINTERS.at(count - messages.len() as u64);
-        let delivery = Delivery { channel: channel.clone(), after, messages, gap: None, members: None };
+        let delivery = Delivery { channel: channel.clone(), after, messages, gap: None, members: None, count: None };
         let delivery = Delivery::decode(&delivery.encode());
         Answer::Missed { channel: channel.clone(), from, result: delivery }
     }

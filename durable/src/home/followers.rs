@@ -5,7 +5,7 @@ use crate::common::{Hear, hear, turn};
 use crate::script::heard;
 use crate::stub::HubStub;
 use dormouse_core::call::MESSAGES_PATH;
-use dormouse_core::link::{self, FOLLOW_PATH, Follow, Missed, UNFOLLOW_PATH, parse_hub_name};
+use dormouse_core::link::{self, FOLLOW_PATH, Follow, Missed, TALLY_PATH, UNFOLLOW_PATH, parse_hub_name};
 use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::Input;
@@ -18,6 +18,7 @@ use web_sys::js_sys;
 pub(crate) struct Calls {
     follow: Hear,
     unfollow: Hear,
+    tally: Hear,
     missed: Hear,
     report: Hear,
     members: Hear,
@@ -29,6 +30,7 @@ impl Calls {
         Self {
             follow: hear(home, Home::follow),
             unfollow: hear(home, Home::unfollow),
+            tally: hear(home, Home::tally),
             missed: hear(home, Home::missed),
             report: hear(home, Home::report),
             members: hear(home, Home::members),
@@ -43,6 +45,7 @@ impl Home {
         let hear = match path {
             FOLLOW_PATH => &self.calls.follow,
             UNFOLLOW_PATH => &self.calls.unfollow,
+            TALLY_PATH => &self.calls.tally,
             REPORT_PATH => &self.calls.report,
             MEMBERS_PATH => &self.calls.members,
             MESSAGES_PATH => &self.calls.messages,
@@ -69,6 +72,13 @@ impl Home {
         let follow: Follow = link::decode(call)?;
         let unfollowed = self.decide(|rules, store, out| rules.unfollow(&follow, turn(), store, out));
         unfollowed.unwrap_or_else(|| Err(busy())).map(|()| "{}".to_owned())
+    }
+
+    fn tally(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+        let follow: Follow = link::decode(call)?;
+        self.check_hub(&follow.hub)?;
+        let tallied = self.decide(|rules, store, out| rules.tally(&follow, turn(), store, out));
+        Ok(serde_json::to_string(&tallied.unwrap_or_else(|| Err(busy()))?).unwrap_or_default())
     }
 
     fn missed(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {

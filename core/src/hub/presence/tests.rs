@@ -189,7 +189,8 @@ fn who_resumes_is_a_member_when_it_has_been_answered() {
         side.followed_at(at(5));
         assert_eq!(side.report(), None, "nothing of a channel comes before `subscribed`");
         let from = Begin::After(at(3));
-        let missed = Delivery { channel: room(), after: at(5), messages: Vec::new(), gap: None, members: None };
+        let missed =
+            Delivery { channel: room(), after: at(5), messages: Vec::new(), gap: None, members: None, count: None };
         side.calls.clear();
         side.drive(Input::Missed { channel: room(), from, result: Ok(missed) });
         assert_eq!(side.agreed(10, &["a"]), said(&["a"], &[], None, true));

@@ -132,8 +132,14 @@ fn what_cannot_be_had_is_an_event_of_the_channel() {
     let mut world = World::new("");
     let slot = world.has("a");
     let gap = Gap { after: at(7), position: at(9), reason: GapReason::Expired };
-    let delivery =
-        Delivery { channel: name("a"), after: at(9), messages: vec![message("10")], gap: Some(gap), members: None };
+    let delivery = Delivery {
+        channel: name("a"),
+        after: at(9),
+        messages: vec![message("10")],
+        gap: Some(gap),
+        members: None,
+        count: None,
+    };
     world.handle(Input::Deliver { ticket: 1, delivery });
     let expected = r#"{"after":"9f2c41d07ab3:7","position":"9f2c41d07ab3:9","reason":"expired"}"#;
     assert_eq!(world.reads(slot), json!({ "event": "dormouse:gap", "channel": "a", "data": expected }));

@@ -59,7 +59,7 @@ fn its_own_sockets_are_first_and_the_answer_has_the_receipts_of_all() {
     let own: Receipt = decode(receipts[0].1.as_ref().unwrap()).unwrap();
     assert_eq!(
         (receipts[0].0.clone(), own),
-        (name(0), Receipt { wanted: true, have: Some(at(8)), members: None, reporting: false })
+        (name(0), Receipt { wanted: true, have: Some(at(8)), members: None, reporting: false, tally: None })
     );
     assert_eq!((&receipts[1], &receipts[3]), (&(name(2), Ok(RECEIPT.into())), &(name(1), Ok(RECEIPT.into()))));
     assert!(receipts[2].1.as_ref().is_err_and(|refusal| refusal.code == Code::Overloaded) && receipts.len() == 4);

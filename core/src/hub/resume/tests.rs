@@ -70,7 +70,7 @@ impl Side {
     fn points(&mut self, to: Option<&str>) -> Vec<Output> {
         let message = |to: &str| Message::new(None, Payload::Json(format!("\"{to}\"")), None);
         let messages = to.map(message).into_iter().collect();
-        let result = Ok(Delivery { channel: pointer(), after: at(4), messages, gap: None, members: None });
+        let result = Ok(Delivery { channel: pointer(), after: at(4), messages, gap: None, members: None, count: None });
         self.handle(Input::Missed { channel: pointer(), from: Begin::Last(1), result })
     }
 

@@ -105,7 +105,8 @@ fn a_room_that_falls_while_it_tries_again_is_woken_all_the_same() {
 fn an_answer_that_says_nothing_new_makes_no_loop() {
     let mut world = World::followed_by(History::default(), &["a"]);
     let to = world.publish(&["one", "two"]).remove(0);
-    let outputs = world.receipt(&to, Ok(Receipt { wanted: true, have: None, members: None, reporting: false }));
+    let outputs =
+        world.receipt(&to, Ok(Receipt { wanted: true, have: None, members: None, reporting: false, tally: None }));
     assert!(brought(outputs).is_empty(), "it has not begun");
     world.now += limits::DELIVERY_RETRY_MS;
     let mut to = brought(world.alarm()).remove(0);
@@ -115,7 +116,9 @@ fn an_answer_that_says_nothing_new_makes_no_loop() {
     assert_eq!(alarms(&world.has(&to, 0), world.now).len(), 1);
     world.now += limits::DELIVERY_RETRY_MAX_MS;
     to = brought(world.alarm()).remove(0);
-    let other = |seq| Ok(Receipt { wanted: true, have: Some(Epoch::new(9).at(seq)), members: None, reporting: false });
+    let other = |seq| {
+        Ok(Receipt { wanted: true, have: Some(Epoch::new(9).at(seq)), members: None, reporting: false, tally: None })
+    };
     let lost = brought(world.receipt(&to, other(5))).remove(0);
     assert_eq!(lost.is(), (at(0), vec!["one", "two"], Some((Epoch::new(9).at(5), GapReason::Lost))));
     assert!(brought(world.receipt(&lost, other(5))).is_empty());

@@ -88,7 +88,7 @@ fn followers_that_cannot_be_read_are_not_forgotten() {
 fn following_again_costs_nothing_and_begins_at_the_end() {
     let mut world = World::new(History::default());
     let mut out = Vec::new();
-    let (turn, follow) = (world.turn(), Follow { version: VERSION, hub: "a".into(), at: 0 });
+    let (turn, follow) = (world.turn(), Follow { version: VERSION, hub: "a".into(), at: 0, count: None });
     world.room.follow(&follow, turn, &mut world.store, &mut out).unwrap();
     assert_eq!(out, [Output::WakeAt(world.now + limits::DELIVERY_LOOK_MS)]);
     assert_eq!((world.follow("a"), world.store.written), (Ok(at(0)), 1));
@@ -127,7 +127,10 @@ fn a_room_that_slept_asks_before_it_ends_it() {
         world.sleep();
         let probe = brought(world.unfollow("a")).remove(0);
         assert_eq!((probe.is(), world.unfollow("a")), ((at(1), vec![], None), vec![]));
-        world.receipt(&probe, Ok(Receipt { wanted, have: wanted.then_some(at(1)), members: None, reporting: false }));
+        world.receipt(
+            &probe,
+            Ok(Receipt { wanted, have: wanted.then_some(at(1)), members: None, reporting: false, tally: None }),
+        );
         assert_eq!(world.publish(&["two"]).len(), usize::from(wanted));
     }
 }

@@ -64,7 +64,7 @@ impl World {
     }
 
     pub(in crate::room) fn follow_at(&mut self, hub: &str, at: u64) -> Result<Position, Code> {
-        let (turn, follow) = (self.turn(), Follow { version: VERSION, hub: hub.to_owned(), at });
+        let (turn, follow) = (self.turn(), Follow { version: VERSION, hub: hub.to_owned(), at, count: None });
         let followed = self.room.follow(&follow, turn, &mut self.store, &mut Vec::new());
         followed.map(|followed| followed.position).map_err(|refusal| refusal.code)
     }
@@ -76,7 +76,7 @@ impl World {
 
     pub(in crate::room) fn unfollow_at(&mut self, hub: &str, at: u64) -> Vec<Output> {
         let (turn, mut out) = (self.turn(), Vec::new());
-        let follow = Follow { version: VERSION, hub: hub.to_owned(), at };
+        let follow = Follow { version: VERSION, hub: hub.to_owned(), at, count: None };
         self.room.unfollow(&follow, turn, &mut self.store, &mut out).unwrap();
         out
     }
@@ -100,7 +100,10 @@ impl World {
     }
 
     pub(in crate::room) fn has(&mut self, to: &Brought, seq: u64) -> Vec<Output> {
-        self.receipt(to, Ok(Receipt { wanted: true, have: Some(at(seq)), members: None, reporting: false }))
+        self.receipt(
+            to,
+            Ok(Receipt { wanted: true, have: Some(at(seq)), members: None, reporting: false, tally: None }),
+        )
     }
 
     pub(in crate::room) fn alarm(&mut self) -> Vec<Output> {

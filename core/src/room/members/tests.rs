@@ -180,7 +180,7 @@ fn a_hub_that_reports_does_not_say_that_it_needs_to_know_nothing() {
     world.connect("2", "c");
     let (hub, ticket, delivery) = world.held.take().unwrap().remove(0);
     let have = Some(delivery.position());
-    let receipt = Receipt { wanted: true, have, members: None, reporting: true };
+    let receipt = Receipt { wanted: true, have, members: None, reporting: true, tally: None };
     world.handle(Input::Receipt { hub, ticket, result: Ok(receipt) });
     world.wait(limits::DELIVERY_RETRY_MS);
     world.check(&["a", "b", "c"]);

@@ -142,7 +142,7 @@ impl World {
                     known.take(changes);
                 }
                 let (have, members, reporting) = (Some(delivery.position()), known.have, known.reporting);
-                let receipt = Receipt { wanted: true, have, members, reporting };
+                let receipt = Receipt { wanted: true, have, members, reporting, tally: None };
                 self.handle(Input::Receipt { hub, ticket, result: Ok(receipt) });
             }
             Output::Refuse(refusal) => panic!("{refusal}"),
@@ -178,7 +178,8 @@ impl World {
 
     pub(super) fn report(&mut self, hub: &'static str, joined: &[&str], left: &[&str], whole: bool) {
         if !self.hubs.contains_key(hub) {
-            let follow = Follow { version: VERSION, hub: hub.to_owned(), at: self.now * 1000 + self.number };
+            let follow =
+                Follow { version: VERSION, hub: hub.to_owned(), at: self.now * 1000 + self.number, count: None };
             self.decide(|room, turn, store, out| room.follow(&follow, turn, store, out)).unwrap();
         }
         let known = self.hubs.entry(hub).or_default();

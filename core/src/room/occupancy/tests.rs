@@ -96,7 +96,7 @@ impl World {
 
     fn follows(&mut self, follows: bool) {
         self.now += 1;
-        let follow = Follow { version: VERSION, hub: hub_name("1", "weur", 0), at: self.now * 1000 };
+        let follow = Follow { version: VERSION, hub: hub_name("1", "weur", 0), at: self.now * 1000, count: None };
         let (mut out, turn) = (Vec::new(), self.turn());
         if follows {
             self.room.follow(&follow, turn, &mut self.store, &mut out).unwrap();

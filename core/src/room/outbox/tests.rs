@@ -142,7 +142,7 @@ impl World {
 
     pub(super) fn follow(&mut self, hub: &str, follows: bool) {
         let (turn, mut out) = (self.turn(), Vec::new());
-        let follow = Follow { version: VERSION, hub: hub.to_owned(), at: turn.random };
+        let follow = Follow { version: VERSION, hub: hub.to_owned(), at: turn.random, count: None };
         if follows {
             self.room.follow(&follow, turn, &mut self.store, &mut out).unwrap();
         } else {

@@ -65,7 +65,8 @@ fn publish(world: &mut World, body: &str) -> Vec<Call> {
 }
 
 fn receipt(seq: u64) -> String {
-    serde_json::to_string(&Receipt { wanted: true, have: Some(at(seq)), members: None, reporting: false }).unwrap()
+    serde_json::to_string(&Receipt { wanted: true, have: Some(at(seq)), members: None, reporting: false, tally: None })
+        .unwrap()
 }
 
 fn answer(world: &mut World, call: &Call, result: Result<Receipts, Refusal>) -> Vec<Output> {

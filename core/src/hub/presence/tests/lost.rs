@@ -147,7 +147,7 @@ fn a_room_that_lost_its_log_is_told_everybody() {
         side.agreed(11, &["a"]);
         let new = |seq| Epoch::new(8).at(seq);
         let (channel, members) = (room(), Some(joins(Some(11), 20, "x")));
-        let delivery = Delivery { channel, after: new(0), messages: Vec::new(), gap: None, members };
+        let delivery = Delivery { channel, after: new(0), messages: Vec::new(), gap: None, members, count: None };
         side.drive(Input::Deliver { ticket: 1, delivery });
         assert_eq!(side.report(), None, "first it has to be a follower");
         side.followed_at(new(0));

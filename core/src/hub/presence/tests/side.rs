@@ -191,7 +191,7 @@ impl Side {
     pub(super) fn followed_at(&mut self, position: Position) {
         let is_follow = |call: &Output| matches!(call, Output::Follow { .. });
         if let Some(nth) = self.calls.iter().position(is_follow)
-            && let Output::Follow { channel, at: nth } = self.calls.remove(nth)
+            && let Output::Follow { channel, at: nth, .. } = self.calls.remove(nth)
         {
             self.drive(Input::Followed { channel, at: nth, result: Ok(position) });
         }
@@ -226,7 +226,8 @@ impl Side {
 
     pub(super) fn delivers(&mut self, members: Changes) -> Receipt {
         let (channel, after) = (room(), at(0));
-        let delivery = Delivery { channel, after, messages: Vec::new(), gap: None, members: Some(members) };
+        let delivery =
+            Delivery { channel, after, messages: Vec::new(), gap: None, members: Some(members), count: None };
         let mut out = Vec::new();
         self.hub.handle(Input::Deliver { ticket: 1, delivery }, Turn { now: self.now, random: 7 }, &mut out);
         let receipt = out.iter().find_map(|output| match output {

@@ -150,7 +150,7 @@ impl World {
     pub(super) fn followed(&mut self, channel: &str, result: Result<Position, Refusal>) {
         let is_it = |call: &Output| matches!(call, Output::Follow { channel: other, .. } if *other == name(channel));
         let place = self.calls.iter().rposition(is_it).expect("a call to follow");
-        let Output::Follow { channel, at } = self.calls.remove(place) else { return };
+        let Output::Follow { channel, at, .. } = self.calls.remove(place) else { return };
         self.handle(Input::Followed { channel, at, result });
     }
 
@@ -177,12 +177,13 @@ impl World {
         let place = self.calls.iter().rposition(is_it).expect("a question for what was missed");
         assert_eq!(self.calls.remove(place), Output::Missed { channel: name(channel), from });
         let channel = name(channel);
-        let delivery = Delivery { channel: channel.clone(), after: at(after), messages, gap: None, members: None };
+        let delivery =
+            Delivery { channel: channel.clone(), after: at(after), messages, gap: None, members: None, count: None };
         self.handle(Input::Missed { channel, from, result: Ok(delivery) });
     }
 
     pub(super) fn delivers(&mut self, channel: &str, after: u64, messages: Vec<Message>, members: Option<Changes>) {
-        let delivery = Delivery { channel: name(channel), after: at(after), messages, gap: None, members };
+        let delivery = Delivery { channel: name(channel), after: at(after), messages, gap: None, members, count: None };
         self.handle(Input::Deliver { ticket: 1, delivery });
         self.calls.retain(|call| !matches!(call, Output::Receipt { .. }));
     }
@@ -191,7 +192,7 @@ impl World {
     pub(super) fn misses(&mut self, channel: &str, after: u64, position: u64) {
         let gap = Gap { after: at(after), position: at(position), reason: GapReason::Expired };
         let (channel, after, gap) = (name(channel), at(position), Some(gap));
-        let delivery = Delivery { channel, after, messages: Vec::new(), gap, members: None };
+        let delivery = Delivery { channel, after, messages: Vec::new(), gap, members: None, count: None };
         self.handle(Input::Deliver { ticket: 1, delivery });
         self.calls.retain(|call| !matches!(call, Output::Receipt { .. }));
     }
