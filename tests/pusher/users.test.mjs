@@ -7,7 +7,10 @@ import { sleep } from "../workerd.mjs";
 import { appId, key, secret, startBackend } from "./backend.mjs";
 import { Client } from "./client.mjs";
 
-const channels = [{ prefix: "", publish: true }];
+const channels = [
+  { prefix: "", publish: true },
+  { prefix: "counted", subscription_count: true },
+];
 const apps = [{ id: appId, key, secrets: [secret], watchlist: true, channels }];
 
 let server;
