@@ -1,1 +1,0 @@
-CARGO_TERM_COLOR=never timeout 550 cargo test -p dormouse-core --test resume -- --nocapture 2>&1 | grep -E "^(error|warning: unus)|panicked|seed|test result|Tally|-->" -A16 | head -${1:-34} | grep -v "^  *[0-9]*:\|^  *at "; date
