@@ -32,6 +32,8 @@ pub(super) struct Members {
     drifted_at: Option<u64>,
     /// The report that is on its way: one at most.
     sent: Option<Sent>,
+    /// The latest revision of what came while a report was on its way, and was not taken: its answer may be older, and the Room may have slept since.
+    lacks: Option<u64>,
     /// Whether the next report has to say everything.
     doubtful: bool,
     /// Whether the channel's row is known to be there, and whether it is known to be marked.

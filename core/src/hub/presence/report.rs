@@ -12,7 +12,7 @@ use crate::refusal::{Code, Refusal};
 impl Members {
     /// Whether there is something to say or to ask. What failed is repeated when its time has come, but whoever has just come does not wait for that.
     fn is_due(&self, now: u64) -> bool {
-        let unsaid = self.doubtful || !self.changed.is_empty();
+        let unsaid = self.doubtful || !self.changed.is_empty() || self.lacks.is_some();
         let may_repeat = self.retry_at.is_none_or(|at| at <= now);
         self.sent.is_none() && (!self.new.is_empty() || (unsaid || self.is_relist_due(now)) && may_repeat)
     }
@@ -54,6 +54,7 @@ impl Hub {
         });
         let joined = joined.collect();
         members.asking = core::mem::take(&mut members.new);
+        members.lacks = None;
         let relist = members.is_relist_due(now);
         (members.sent, members.retry_at) = (Some(Sent { at, whole, relist }), None);
         // Whoever only watches leaves nothing behind at the Room.
@@ -100,6 +101,9 @@ impl Hub {
                     self.relist(channel, &changes, out);
                 }
                 self.tell_list(channel, &changes, out);
+                if let Some(members) = self.presence.get_mut(channel) {
+                    members.lacks = members.lacks.filter(|lacks| members.have.is_some_and(|have| have < *lacks));
+                }
                 if self.presence.get(channel).is_some_and(Members::is_over) {
                     self.presence.remove(channel);
                     out.push(Output::Drop { channel: channel.clone() });

@@ -17,6 +17,10 @@ impl Hub {
     pub(in crate::hub) fn members_came(&mut self, delivery: &Delivery, out: &mut Vec<Output>) -> (Option<u64>, bool) {
         let channel = &delivery.channel;
         let is_reporting = self.presence.get(channel).is_some_and(|members| members.sent.is_some());
+        if let (true, Some(changes), Some(members)) = (is_reporting, &delivery.members, self.presence.get_mut(channel))
+        {
+            members.lacks = members.lacks.max(Some(changes.revision));
+        }
         let changes =
             delivery.members.as_ref().filter(|changes| !is_reporting && self.is_of_its_epoch(channel, changes));
         if let Some(changes) = changes {
