@@ -125,6 +125,25 @@ fn what_is_delivered_during_a_report_waits_for_its_answer() {
 }
 
 #[test]
+fn what_an_answer_does_not_bring_though_it_came_meanwhile_is_asked_for_once() {
+    both(|side| {
+        side.comes("a", "a");
+        side.agreed(10, &["a"]);
+        side.comes("b", "b");
+        side.delivers(joins(Some(10), 20, "x"));
+        // The answer is older than that, and the Room may have slept since.
+        side.agreed(12, &["a", "b"]);
+        side.heard("a");
+        assert_eq!(
+            side.answered(Ok(Changes { count: 3, ..joins(Some(12), 20, "x") })),
+            said(&[], &[], Some(12), false)
+        );
+        assert_eq!(side.heard("a"), [joined("x").replace('9', "3")]);
+        assert_eq!(side.report(), None);
+    });
+}
+
+#[test]
 fn where_what_has_changed_cannot_be_said_all_are_told_the_list() {
     both(|side| {
         side.comes("a", "a");
