@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { garbage, spoiltFrames, spoiltRequest } from "./fuzz.mjs";
+import { many, seed } from "./many.mjs";
 import { documented } from "./protocol.mjs";
 import { open, start } from "./server.mjs";
 import { encode, exchange, frame, Wire } from "./wire.mjs";
 
-// ABUSE_SEED=<seed> has the same ten thousand again.
-const seed = Number(process.env.ABUSE_SEED ?? Math.floor(Math.random() * 1e9));
 const atOnce = 12;
 
 let server;
@@ -15,28 +14,6 @@ before(async () => {
   server = await start();
 });
 after(() => server.stop());
-
-/** Runs so many, a few at a time; `one` returns what came of it in a word, or throws. */
-async function many(t, count, offset, one) {
-  const outcomes = new Map();
-  const problems = [];
-  let nth = 0;
-  const work = async () => {
-    while (nth < count && problems.length < 10) {
-      const own = seed + offset + nth++;
-      try {
-        const said = await one(own);
-        outcomes.set(said, (outcomes.get(said) ?? 0) + 1);
-      } catch (error) {
-        problems.push(`seed ${own}: ${error.message}`);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: atOnce }, work));
-  const sorted = [...outcomes].sort(([, one], [, other]) => other - one);
-  t.diagnostic(sorted.map(([said, times]) => `${times} × ${said}`).join(", "));
-  assert.equal(problems.length, 0, `with ABUSE_SEED=${seed}:\n    ${problems.join("\n    ")}`);
-}
 
 // The runtime's own answers to what is no HTTP, or no WebSocket: it never reaches the Worker.
 const byRuntime = new Set(["400", "414", "426", "501", "nothing"]);
@@ -60,18 +37,18 @@ const isUp = ({ said, text, method }) => said === "200" && (method === "HEAD" ||
 
 test("3,500 spoilt requests of somebody who has no credentials, and no object comes of any", async (t) => {
   const before = server.objects();
-  await many(t, 3500, 0, (own) => judge(spoiltRequest(own, false), isUp));
+  await many(t, { count: 3500, offset: 0, atOnce }, (own) => judge(spoiltRequest(own, false), isUp));
   assert.deepEqual(server.objects(), before);
 });
 
 test("3,500 spoilt requests of somebody who has", async (t) => {
   // A raw socket says nothing when it is in. When we end our side, the runtime ends its own with 1000.
   const succeeds = ({ said }) => ["200", "live", "stream"].includes(said) || said.startsWith("1000 ");
-  await many(t, 3500, 10_000, (own) => judge(spoiltRequest(own, true), succeeds));
+  await many(t, { count: 3500, offset: 10_000, atOnce }, (own) => judge(spoiltRequest(own, true), succeeds));
 });
 
 test("500 times garbage", async (t) => {
-  await many(t, 500, 20_000, (own) => judge(garbage(own), isUp));
+  await many(t, { count: 500, offset: 20_000, atOnce }, (own) => judge(garbage(own), isUp));
 });
 
 async function enter(query) {
@@ -117,7 +94,7 @@ for (const [query, count, offset] of [
 ]) {
   test(`${count} spoilt frames${query ? ", raw" : ""}`, async (t) => {
     const idle = [];
-    await many(t, count, offset, async (own) => {
+    await many(t, { count, offset, atOnce }, async (own) => {
       const wire = idle.pop() ?? (await enter(query));
       const frames = spoiltFrames(own);
       const said = await react(wire, frames, query);

@@ -2,12 +2,11 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
+import { many, seed } from "./many.mjs";
 import { below, chance, mutate, noise, pick } from "./random.mjs";
 import { open, start } from "./server.mjs";
 import { encode, exchange, frame, Wire } from "./wire.mjs";
 
-// ABUSE_SEED=<seed> has the same again.
-const seed = Number(process.env.ABUSE_SEED ?? Math.floor(Math.random() * 1e9));
 const atOnce = 8;
 const ownPing = '{"event":"pusher:ping","data":{"own":1}}';
 
@@ -17,27 +16,6 @@ before(async () => {
   server = await start();
 });
 after(() => server.stop());
-
-/** Runs so many, a few at a time; `one` returns what came of it in a word, or throws. */
-async function many(t, count, offset, one) {
-  const outcomes = new Map();
-  const problems = [];
-  let nth = 0;
-  const work = async () => {
-    while (nth < count && problems.length < 10) {
-      const own = seed + offset + nth++;
-      try {
-        const said = await one(own);
-        outcomes.set(said, (outcomes.get(said) ?? 0) + 1);
-      } catch (error) {
-        problems.push(`seed ${own}: ${error.message}`);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: atOnce }, work));
-  t.diagnostic([...outcomes].map(([said, times]) => `${times} × ${said}`).join(", "));
-  assert.equal(problems.length, 0, `with ABUSE_SEED=${seed}:\n    ${problems.join("\n    ")}`);
-}
 
 const sign = (text) => `${open.key}:${createHmac("sha256", open.secrets[0]).update(text).digest("hex")}`;
 
@@ -141,7 +119,7 @@ const ends = new Set(["closed 1000", "closed 1002", "closed 1005", "closed 1007"
 
 test("1,500 spoilt frames: an error in-band, or nothing, and the socket stays", async (t) => {
   const idle = [];
-  await many(t, 1500, 0, async (own) => {
+  await many(t, { count: 1500, offset: 0, atOnce }, async (own) => {
     const next = chance(own);
     const wire = idle.pop() ?? (await enter());
     const bytes = spoilt(next, wire.socketId);
@@ -160,7 +138,7 @@ test("300 spoilt addresses: a code that pusher-js understands", async (t) => {
   const closes = /^(4001|4006|4007|4009|1000|1002|live)\b/;
   // What is no WebSocket any more, or another's address.
   const others = /^(400|401|404|405|414|426|501|44\d\d|nothing)\b/;
-  await many(t, 300, 10_000, async (own) => {
+  await many(t, { count: 300, offset: 10_000, atOnce }, async (own) => {
     const next = chance(own);
     const path = `/app/${open.key}?protocol=7&client=js&version=8.6.0`;
     const text = mutate(next, Buffer.from(path.slice(1)))
