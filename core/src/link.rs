@@ -34,6 +34,10 @@ pub const DELIVER_PATH: &str = "/deliver";
 /// What stands before the region where a Hub's sockets speak Pusher's protocol.
 pub(crate) const PUSHER_SERIES: &str = "pusher-";
 
+/// Failures in a row after which the pause before the next try is as long as it gets: `DELIVERY_RETRY_MS` doubled so often is past `DELIVERY_RETRY_MAX_MS`. It stands for
+/// failures before a sleep, which nobody counted.
+pub(crate) const FAILED_OFTEN: u32 = 5;
+
 /// The series in which Hubs of a region are numbered that hold sockets of a format. Those that speak Pusher's protocol have their own: the runtime answers one spelling of a
 /// ping for each object.
 #[must_use]

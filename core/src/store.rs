@@ -43,6 +43,15 @@ pub struct Row {
     pub body: Vec<u8>,
 }
 
+/// What is stored of a Hub that follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FollowerRow {
+    /// The epoch in which it began.
+    pub epoch: Epoch,
+    /// The last delivery to it has failed, in a channel with members: there, who wakes does not ask all of them what they have.
+    pub failed: bool,
+}
+
 /// A channel's storage. Synchronous, so that nothing comes between deciding and storing.
 pub trait Store {
     /// The heads of all rows, oldest first. Must not create anything.
@@ -55,10 +64,10 @@ pub trait Store {
     fn remove_before(&mut self, first: u64) -> Result<(), StoreError>;
     /// The epoch that a connected session, or else a follower, or else the members' first row remembers, for a channel that has stored no message yet.
     fn remembered_epoch(&mut self) -> Option<Epoch>;
-    /// The Hubs that follow, each with the epoch in which it began. Must not create anything.
-    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError>;
-    /// Makes a Hub a follower, or replaces its epoch. Creates what it needs. One row written.
-    fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError>;
+    /// The Hubs that follow, by name. Must not create anything.
+    fn followers(&mut self) -> Result<Vec<(String, FollowerRow)>, StoreError>;
+    /// Makes a Hub a follower, or replaces its row. Creates what it needs. One row written.
+    fn follow(&mut self, hub: &str, row: FollowerRow) -> Result<(), StoreError>;
     /// A Hub follows no longer. One row deleted.
     fn unfollow(&mut self, hub: &str) -> Result<(), StoreError>;
     /// The rows of the members. Must not create anything.
@@ -113,7 +122,7 @@ pub struct MemoryStore {
     /// The rows by slot.
     pub rows: BTreeMap<u32, Row>,
     /// The followers' rows.
-    pub followers: BTreeMap<String, Epoch>,
+    pub followers: BTreeMap<String, FollowerRow>,
     /// The members' rows.
     pub members: BTreeMap<(String, String), MemberRow>,
     /// What waits for webhooks: heads and bodies, by slot.
@@ -157,19 +166,19 @@ impl Store for MemoryStore {
     }
 
     fn remembered_epoch(&mut self) -> Option<Epoch> {
-        let followed = || self.followers.values().next().copied();
+        let followed = || self.followers.values().next().map(|row| row.epoch);
         self.remembered.or_else(followed).or_else(|| self.members.values().find_map(MemberRow::epoch))
     }
 
-    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
-        Ok(self.followers.iter().map(|(hub, epoch)| (hub.clone(), *epoch)).collect())
+    fn followers(&mut self) -> Result<Vec<(String, FollowerRow)>, StoreError> {
+        Ok(self.followers.iter().map(|(hub, row)| (hub.clone(), *row)).collect())
     }
 
-    fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError> {
+    fn follow(&mut self, hub: &str, row: FollowerRow) -> Result<(), StoreError> {
         if let Some(error) = self.failing {
             return Err(error);
         }
-        self.followers.insert(hub.to_owned(), epoch);
+        self.followers.insert(hub.to_owned(), row);
         self.written += 1;
         Ok(())
     }

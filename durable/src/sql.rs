@@ -3,7 +3,7 @@
 use dormouse_core::position::Epoch;
 use dormouse_core::presence::MemberData;
 use dormouse_core::session::Session;
-use dormouse_core::store::{MemberRow, Row, RowHead, Store, StoreError};
+use dormouse_core::store::{FollowerRow, MemberRow, Row, RowHead, Store, StoreError};
 use js_sys::{Array, JsString, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::js_sys;
@@ -36,10 +36,11 @@ const WRITE: &str = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT
     bytes = excluded.bytes, ids = excluded.ids, body = excluded.body";
 const REMOVE: &str = "DELETE FROM log WHERE first < ?";
 // Without the rowid it is one tree: one row written for a follower, where the key's index would be a second.
-const CREATE_FOLLOWERS: &str =
-    "CREATE TABLE IF NOT EXISTS followers (hub TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID";
-const FOLLOWERS: &str = "SELECT hub, epoch FROM followers";
-const FOLLOW: &str = "INSERT INTO followers VALUES (?, ?) ON CONFLICT (hub) DO UPDATE SET epoch = excluded.epoch";
+const CREATE_FOLLOWERS: &str = "CREATE TABLE IF NOT EXISTS followers (
+    hub TEXT PRIMARY KEY, epoch INTEGER NOT NULL, failed INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+const FOLLOWERS: &str = "SELECT hub, epoch, failed FROM followers";
+const FOLLOW: &str = "INSERT INTO followers VALUES (?, ?, ?) ON CONFLICT (hub) DO UPDATE SET
+    epoch = excluded.epoch, failed = excluded.failed";
 const UNFOLLOW: &str = "DELETE FROM followers WHERE hub = ?";
 const CREATE_MEMBERS: &str = "CREATE TABLE IF NOT EXISTS members (
     source TEXT, user TEXT, at INTEGER NOT NULL, gone INTEGER NOT NULL, joined INTEGER NOT NULL, left INTEGER NOT NULL, data TEXT,
@@ -191,25 +192,29 @@ impl Store for SqlStore {
 
     fn remembered_epoch(&mut self) -> Option<Epoch> {
         let session = sockets::open(&self.state).iter().find_map(sockets::session);
-        let followed = |store: &mut Self| store.followers().ok()?.first().map(|(_, epoch)| *epoch);
+        let followed = |store: &mut Self| store.followers().ok()?.first().map(|(_, row)| row.epoch);
         session.map(|session| session.epoch).or_else(|| followed(self)).or_else(|| self.members_epoch())
     }
 
-    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
+    fn followers(&mut self) -> Result<Vec<(String, FollowerRow)>, StoreError> {
         if !self.tables()?.followers {
             return Ok(Vec::new());
         }
         let rows = self.rows(FOLLOWERS, &[])?;
-        let follower = |row: &Array| Some((row.get(0).as_string()?, Epoch::new(integer(row, 1)?)));
+        let follower = |row: &Array| {
+            let (epoch, failed) = (Epoch::new(integer(row, 1)?), integer(row, 2)? != 0);
+            Some((row.get(0).as_string()?, FollowerRow { epoch, failed }))
+        };
         rows.iter().map(|row| follower(row).ok_or(StoreError::Failed)).collect()
     }
 
-    fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError> {
+    fn follow(&mut self, hub: &str, row: FollowerRow) -> Result<(), StoreError> {
         let tables = self.tables()?;
         if !tables.followers {
             self.create(CREATE_FOLLOWERS, Tables { followers: true, ..tables })?;
         }
-        self.exec(&JsString::from(FOLLOW), &[hub.into(), number(epoch.bits())]).map(|_| ())
+        self.exec(&JsString::from(FOLLOW), &[hub.into(), number(row.epoch.bits()), number(row.failed.into())])
+            .map(|_| ())
     }
 
     fn unfollow(&mut self, hub: &str) -> Result<(), StoreError> {

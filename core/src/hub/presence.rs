@@ -8,6 +8,7 @@ mod told;
 use super::{Hub, HubSession, Output, Slot, Stage, Subscription};
 use crate::channel::ChannelName;
 use crate::limits;
+use crate::link::FAILED_OFTEN;
 use crate::session::Format;
 use std::collections::{BTreeSet, HashMap};
 
@@ -291,9 +292,6 @@ impl Hub {
         retries.chain(lease).min()
     }
 }
-
-/// Failures in a row after which the pause is as long as it gets.
-const FAILED_OFTEN: u32 = 5;
 
 #[cfg(test)]
 mod tests;

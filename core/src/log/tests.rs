@@ -4,7 +4,7 @@ use crate::frame::GapReason;
 use crate::limits;
 use crate::message::{Message, MessageId, Payload};
 use crate::position::Epoch;
-use crate::store::{MemoryStore, Row, RowHead, Store, StoreError};
+use crate::store::{FollowerRow, MemoryStore, Row, RowHead, Store, StoreError};
 
 const KEEP_100: History = History { size: 100, ttl: 600 };
 const EPHEMERAL: History = History { size: 0, ttl: 600 };
@@ -179,10 +179,10 @@ impl Store for Heads {
     fn remembered_epoch(&mut self) -> Option<Epoch> {
         None
     }
-    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
+    fn followers(&mut self) -> Result<Vec<(String, FollowerRow)>, StoreError> {
         Ok(Vec::new())
     }
-    fn follow(&mut self, _hub: &str, _epoch: Epoch) -> Result<(), StoreError> {
+    fn follow(&mut self, _hub: &str, _row: FollowerRow) -> Result<(), StoreError> {
         Err(StoreError::Failed)
     }
     fn unfollow(&mut self, _hub: &str) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::position::Position;
 use crate::presence::Changes;
 use crate::refusal::Refusal;
-use crate::store::{Store, StoreError};
+use crate::store::{FollowerRow, Store, StoreError};
 use std::rc::Rc;
 
 impl Follower {
@@ -81,7 +81,7 @@ impl Room {
         let place = |follower: &mut Follower| (follower.cursor, follower.shown, follower.lacks_count(&hub, announced));
         let Some((cursor, shown, count)) = self.follower(&hub).map(place) else { return };
         let Ok((delivery, up_to, members)) = self.next_delivery(cursor, shown, count, turn, store) else {
-            return self.failed(&hub, turn, out);
+            return self.failed(&hub, turn, store, out);
         };
         if let Some(follower) = self.follower(&hub) {
             let ticket = turn.random;
@@ -201,7 +201,7 @@ impl Room {
         let (have, members, reporting) = match result {
             Ok(Receipt { wanted: false, .. }) => {
                 if self.strike_out(hub, turn, store, out).is_err() {
-                    self.failed(hub, turn, out);
+                    self.failed(hub, turn, store, out);
                 }
                 return false;
             }
@@ -215,9 +215,10 @@ impl Room {
             (moved, follower.cursor != Cursor::Told(head))
         });
         let Some((true, lacks)) = told else {
-            self.failed(hub, turn, out);
+            self.failed(hub, turn, store, out);
             return false;
         };
+        self.mark(hub, false, store);
         let mut stale = false;
         if let Some(follower) = self.follower(hub) {
             follower.failures = 0;
@@ -234,14 +235,28 @@ impl Room {
         lacks || stale || uncounted
     }
 
-    /// Tries again later. One row when the alarm has to be set.
-    pub(super) fn failed(&mut self, hub: &str, turn: Turn, out: &mut Vec<Output>) {
+    /// Tries again later. One row when the alarm has to be set, and in a channel with members one for the first failure.
+    pub(super) fn failed<S: Store>(&mut self, hub: &str, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        self.mark(hub, true, store);
         let Some(follower) = self.follower(hub) else { return };
         let pause = limits::DELIVERY_RETRY_MS << follower.failures.min(16);
         let at = turn.now + pause.min(limits::DELIVERY_RETRY_MAX_MS);
         follower.failures = follower.failures.saturating_add(1);
         follower.retry_at = Some(at);
         self.wake_at(at, out);
+    }
+
+    /// Remembers whether the last delivery has failed, where [`Room::is_time_to_ask`] may say no. One row for a change.
+    fn mark<S: Store>(&mut self, hub: &str, failed: bool, store: &mut S) {
+        let has_members = self.channel.has_members();
+        let Some(follower) = self.follower(hub).filter(|follower| has_members && follower.row.failed != failed) else {
+            return;
+        };
+        let row = FollowerRow { failed, ..follower.row };
+        // What cannot be written is tried again with the next receipt.
+        if store.follow(hub, row).is_ok() {
+            follower.row = row;
+        }
     }
 
     /// By alarm: tries again what is due, and asks those of whom it is not known that they have everything. Nothing is written for a delivery, so a
@@ -262,13 +277,16 @@ impl Room {
             return true;
         };
         let waiting = followers.by_hub.iter().filter(|(_, follower)| follower.sent.is_none());
-        let waiting: Vec<_> =
-            waiting.map(|(hub, follower)| (hub.clone(), follower.retry_at, follower.cursor, follower.shown)).collect();
+        let waiting: Vec<_> = waiting
+            .map(|(hub, follower)| {
+                (hub.clone(), follower.retry_at, follower.cursor, follower.shown, follower.row.failed)
+            })
+            .collect();
         let followed = !followers.by_hub.is_empty();
         let under_way = followers.by_hub.len() - waiting.len();
         let asks = followed && self.is_time_to_ask(turn, due);
         let (mut hubs, mut tries) = (Vec::new(), 0);
-        for (hub, retry_at, cursor, shown) in waiting {
+        for (hub, retry_at, cursor, shown, failed) in waiting {
             let complete = cursor == Cursor::Told(head) && !self.is_stale(shown, turn);
             match retry_at {
                 Some(at) if at > turn.now || tries >= limits::DELIVERY_TRIES_AT_ONCE => due.push(at),
@@ -276,7 +294,7 @@ impl Room {
                     tries += 1;
                     hubs.push(hub);
                 }
-                None if !spent && (complete || (cursor == Cursor::Unknown && !asks)) => {}
+                None if !spent && (complete || (cursor == Cursor::Unknown && !asks && !failed)) => {}
                 None => hubs.push(hub),
             }
         }

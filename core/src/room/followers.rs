@@ -4,10 +4,10 @@ use super::tail::Tail;
 use super::{Output, Room, Turn, refusal_of};
 use crate::call::Begin;
 use crate::limits;
-use crate::link::{Delivery, Follow, Followed, Missed, Tally};
-use crate::position::{Epoch, Position};
+use crate::link::{Delivery, FAILED_OFTEN, Follow, Followed, Missed, Tally};
+use crate::position::Position;
 use crate::refusal::{Code, Refusal};
-use crate::store::{Store, StoreError};
+use crate::store::{FollowerRow, Store, StoreError};
 use std::collections::BTreeMap;
 use std::rc::Weak;
 
@@ -37,8 +37,8 @@ pub(super) struct Encoded {
 /// A Hub that follows.
 #[derive(Debug)]
 pub(super) struct Follower {
-    /// As its row says.
-    pub(super) epoch: Epoch,
+    /// As it is stored.
+    pub(super) row: FollowerRow,
     /// The call by which it followed ([`Follow::at`]); not known since the room woke.
     at: Option<u64>,
     pub(super) cursor: Cursor,
@@ -107,9 +107,11 @@ pub(super) struct Sent {
 }
 
 impl Follower {
-    fn new(epoch: Epoch, at: Option<u64>, cursor: Cursor) -> Self {
+    fn new(row: FollowerRow, at: Option<u64>, cursor: Cursor) -> Self {
         let (tally, counted, sent, retry_at) = (None, None, None, None);
-        Self { epoch, at, cursor, shown: Shown::Unknown, reported: 0, tally, counted, sent, failures: 0, retry_at }
+        // How often is not known: often.
+        let failures = if row.failed { FAILED_OFTEN } else { 0 };
+        Self { row, at, cursor, shown: Shown::Unknown, reported: 0, tally, counted, sent, failures, retry_at }
     }
 }
 
@@ -152,14 +154,15 @@ impl Room {
             return Ok(Followed { position });
         }
         let tally = known.and_then(|follower| follower.tally);
-        let (known, reported) = (known.map(|follower| follower.epoch), known.map_or(0, |follower| follower.reported));
+        let (known, reported) = (known.map(|follower| follower.row), known.map_or(0, |follower| follower.reported));
+        let row = FollowerRow { epoch: position.epoch, failed: known.is_some_and(|row| row.failed) };
         if known.is_none() && followers.by_hub.len() >= limits::FOLLOWERS_MAX {
             return Err(Refusal::new(Code::Overloaded, "this channel has as many followers as it can serve"));
         }
-        if known != Some(position.epoch) {
-            store.follow(hub, position.epoch).map_err(refusal_of)?;
+        if known != Some(row) {
+            store.follow(hub, row).map_err(refusal_of)?;
         }
-        let follower = Follower::new(position.epoch, Some(*at), Cursor::Assumed(position));
+        let follower = Follower::new(row, Some(*at), Cursor::Assumed(position));
         followers.by_hub.insert(hub.clone(), Follower { reported, tally, ..follower });
         self.heard_tally(hub, follow.count.map(|count| Tally { at: *at, count }), true);
         Ok(Followed { position })
@@ -178,8 +181,9 @@ impl Room {
         if followers.by_hub.contains_key(hub) || followers.by_hub.len() >= limits::FOLLOWERS_MAX {
             return Ok(());
         }
-        store.follow(hub, position.epoch)?;
-        let follower = Follower::new(position.epoch, Some(at), Cursor::Assumed(position));
+        let row = FollowerRow { epoch: position.epoch, failed: false };
+        store.follow(hub, row)?;
+        let follower = Follower::new(row, Some(at), Cursor::Assumed(position));
         followers.by_hub.insert(hub.to_owned(), follower);
         Ok(())
     }
@@ -282,7 +286,7 @@ impl Room {
         let followers = if let Some(followers) = self.followers.take() {
             followers
         } else {
-            let follower = |(hub, epoch)| (hub, Follower::new(epoch, None, Cursor::Unknown));
+            let follower = |(hub, row)| (hub, Follower::new(row, None, Cursor::Unknown));
             let by_hub = store.followers()?.into_iter().map(follower).collect();
             Followers { by_hub, ..Followers::default() }
         };

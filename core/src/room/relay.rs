@@ -106,7 +106,7 @@ impl Room {
             return self.deliver(hub.clone(), turn, store, out);
         }
         let Ok((delivery, up_to, members)) = self.next_delivery(cursor, shown, count, turn, store) else {
-            return group.iter().for_each(|hub| self.failed(hub, turn, out));
+            return group.iter().for_each(|hub| self.failed(hub, turn, store, out));
         };
         let ticket = turn.random;
         for hub in group {

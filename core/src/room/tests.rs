@@ -8,7 +8,7 @@ use crate::message::{Message, NewMessage, Payload};
 use crate::position::Epoch;
 use crate::refusal::Code;
 use crate::session::{Format, Session};
-use crate::store::{MemoryStore, Row, RowHead, Store, StoreError};
+use crate::store::{FollowerRow, MemoryStore, Row, RowHead, Store, StoreError};
 
 const TURN: Turn = Turn { now: 1_000_000, random: 7 };
 
@@ -72,11 +72,11 @@ impl Store for FailingAt {
     fn remembered_epoch(&mut self) -> Option<Epoch> {
         None
     }
-    fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
+    fn followers(&mut self) -> Result<Vec<(String, FollowerRow)>, StoreError> {
         self.rows.followers()
     }
-    fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError> {
-        self.rows.follow(hub, epoch)
+    fn follow(&mut self, hub: &str, row: FollowerRow) -> Result<(), StoreError> {
+        self.rows.follow(hub, row)
     }
     fn unfollow(&mut self, hub: &str) -> Result<(), StoreError> {
         self.rows.unfollow(hub)

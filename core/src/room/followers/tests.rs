@@ -7,7 +7,7 @@ use crate::position::Epoch;
 use crate::refusal::Code;
 use crate::room::followers::world::{World, alarms, at, brought, wake};
 use crate::room::{Input, Output, Turn};
-use crate::store::{MemoryStore, StoreError};
+use crate::store::{FollowerRow, MemoryStore, StoreError};
 
 #[test]
 fn an_answer_from_before_it_followed_anew_does_not_end_it() {
@@ -67,11 +67,11 @@ fn followers_that_cannot_be_read_are_not_forgotten() {
         fn remembered_epoch(&mut self) -> Option<Epoch> {
             self.0.remembered_epoch()
         }
-        fn followers(&mut self) -> Result<Vec<(String, Epoch)>, StoreError> {
+        fn followers(&mut self) -> Result<Vec<(String, FollowerRow)>, StoreError> {
             Err(StoreError::Failed)
         }
-        fn follow(&mut self, hub: &str, epoch: Epoch) -> Result<(), StoreError> {
-            self.0.follow(hub, epoch)
+        fn follow(&mut self, hub: &str, row: FollowerRow) -> Result<(), StoreError> {
+            self.0.follow(hub, row)
         }
         fn unfollow(&mut self, hub: &str) -> Result<(), StoreError> {
             self.0.unfollow(hub)
@@ -98,10 +98,10 @@ fn following_again_costs_nothing_and_begins_at_the_end() {
     assert_eq!(world.publish(&["three"])[0].is(), (at(2), vec!["three"], None));
     assert_eq!(world.unfollow("unknown"), []);
     // A row from another life of the channel is written anew.
-    world.store.followers.insert("a".into(), Epoch::new(1));
+    world.store.followers.insert("a".into(), FollowerRow { epoch: Epoch::new(1), failed: false });
     world.sleep();
     world.follow("a").unwrap();
-    assert_eq!(world.store.followers.get("a"), Some(&Epoch::new(7)));
+    assert_eq!(world.store.followers.get("a"), Some(&FollowerRow { epoch: Epoch::new(7), failed: false }));
 }
 
 #[test]

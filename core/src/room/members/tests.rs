@@ -155,6 +155,31 @@ fn a_room_with_members_of_its_own_asks_who_follows_once_an_hour() {
 }
 
 #[test]
+fn a_hub_that_could_not_be_told_for_long_is_told_soon_after_though_the_room_slept() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.report("v1:1:weur:0", &["b"], &[], false);
+    world.connect("2", "c");
+    world.wait(60_000);
+    let written = world.store.written;
+    world.held = Some(Vec::new());
+    world.disconnect("2");
+    for _ in 0..20 {
+        world.wait(limits::PRESENCE_LEASE_MS);
+        for (hub, ticket, _) in world.held.replace(Vec::new()).unwrap() {
+            let result = Err(Refusal::new(Code::Overloaded, "no"));
+            world.handle(Input::Receipt { hub, ticket, result });
+        }
+        world.sleep();
+    }
+    assert_eq!(world.store.written, written + 2, "the leave, and that it could not be told");
+    world.held = None;
+    world.wait(limits::DELIVERY_RETRY_MAX_MS);
+    world.check(&["a", "b"]);
+    assert_eq!(world.store.written, written + 3);
+}
+
+#[test]
 fn what_a_user_shows_stays_until_it_has_gone() {
     let shows = |data: &str| Member { user: "a".into(), data: MemberData::parse(data).ok() };
     let mut roster = Roster::default();

@@ -199,7 +199,7 @@ impl World {
             list: have.is_none(),
         };
         let changes = self.decide(|room, turn, store, out| room.report(&report, turn, store, out)).unwrap();
-        assert!(changes.epoch.is_some() && changes.epoch == self.store.followers.get(hub).copied());
+        assert!(changes.epoch.is_some() && changes.epoch == self.store.followers.get(hub).map(|row| row.epoch));
         let known = self.hubs.get_mut(hub).unwrap();
         known.reporting = false;
         known.answered(&changes);

@@ -127,7 +127,7 @@ impl World {
     }
 
     fn epoch(&self) -> u64 {
-        let epoch = self.store.followers.values().next().unwrap();
+        let epoch = self.store.followers.values().next().unwrap().epoch;
         u64::from_str_radix(epoch.at(0).to_string().split(':').next().unwrap(), 16).unwrap()
     }
 
