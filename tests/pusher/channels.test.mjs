@@ -188,6 +188,8 @@ for (const asleep of [false, true]) {
       await two.subscribe(channel);
       await rest();
       one.pusher.unsubscribe(channel);
+      // Nothing answers that: what is answered after it comes later.
+      await one.subscribe(named("another"));
       await rest();
       await backend.sdk.trigger(channel, "while-away", 1);
       await two.has("while-away", channel);
