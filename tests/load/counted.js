@@ -1,15 +1,21 @@
-// The Worker, and a count of the requests that its objects get, by class and path: `GET /counted`. One isolate has them all here.
+// The Worker, and a count of the requests that its objects get, by class and path: `GET /counted`. One isolate has them all here. `GET /abort` drops
+// all Rooms and Hubs with their sockets, as a deploy does, and counts anew.
 import worker, { Directory, Hub, Room } from "./src/entry.js";
 
-const counts = {};
+let counts = {};
+const ids = { ROOM: new Set(), HUB: new Set() };
 
 const counted = (name, Class) =>
   class {
     constructor(state, env) {
       this.object = new Class(state, env);
+      this.state = state;
+      ids[name.toUpperCase()].add(state.id.toString());
     }
     fetch(request) {
-      const path = `${name} ${new URL(request.url).pathname}`;
+      const { pathname } = new URL(request.url);
+      if (pathname === "/abort") return this.state.abort("as a deploy does");
+      const path = `${name} ${pathname}`;
       counts[path] = (counts[path] ?? 0) + 1;
       return this.object.fetch(request);
     }
@@ -34,9 +40,21 @@ const CountedHub = counted("Hub", Hub);
 
 export { CountedHub as Hub, CountedRoom as Room, Directory };
 
+async function abort(env) {
+  const stubs = Object.entries(ids).flatMap(([binding, known]) =>
+    [...known].map((id) => env[binding].get(env[binding].idFromString(id))),
+  );
+  // The call ends with its object.
+  await Promise.allSettled(stubs.map((stub) => stub.fetch("http://object/abort")));
+  counts = {};
+  return Response.json({ aborted: stubs.length });
+}
+
 export default {
   fetch(request, env, ctx) {
-    if (new URL(request.url).pathname === "/counted") return Response.json(counts);
+    const { pathname } = new URL(request.url);
+    if (pathname === "/counted") return Response.json(counts);
+    if (pathname === "/abort") return abort(env);
     return worker.fetch(request, env, ctx);
   },
 };

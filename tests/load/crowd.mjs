@@ -20,56 +20,19 @@ export function startCrowd(processes) {
   };
 }
 
-/** Sockets of many channels in a few processes; `wants` has the names of each one's channels. */
-export function startSubscribers(processes) {
-  const helpers = Array.from({ length: processes }, () => startHelper("subscribers.mjs"));
-  const tell = (jobs) => Promise.all(helpers.map(({ call }, nth) => call(jobs(nth))));
-  return {
-    open: ({ port }, { wants, tokens, ...job }) =>
-      tell((nth) => {
-        const mine = (list) => list?.filter((_, at) => at % processes === nth);
-        return { task: "open", port, ...job, wants: mine(wants), tokens: mine(tokens) };
-      }),
-    /** Waits until everybody knows so many members in each presence channel; how many frames told it. */
-    know: async (name, count) => {
-      const reports = await tell(() => ({ task: "know", name, count }));
-      const sum = (type) => reports.reduce((total, report) => total + report[type], 0);
-      return { members: sum("members"), presence: sum("presence") };
-    },
-    /** Waits until everybody who wants a channel has the number that `goals` has for it; when the last message came. */
-    reach: async (name, goals) => {
-      const reports = await tell(() => ({ task: "reach", name, goals }));
-      return Math.max(...reports.map(({ lastAt }) => lastAt));
-    },
-    /** From now on connections may break, and come back at random within so many milliseconds. */
-    mayBreak: (name, jitterMs) => tell(() => ({ task: "mayBreak", name, jitterMs })),
-    /** Waits until all have broken, and all are back with all of their channels: when each was, and what came in between. */
-    back: async (name) => {
-      const reports = await tell(() => ({ task: "back", name }));
-      const sum = (what) => reports.reduce((total, report) => total + report[what], 0);
-      return {
-        backAt: reports.flatMap(({ backAt }) => backAt),
-        tries: sum("tries"),
-        refusals: sum("refusals"),
-      };
-    },
-    end: (name) => tell(() => ({ task: "end", name })),
-    stop: () => {
-      for (const { stop } of helpers) stop();
-    },
-  };
-}
-
-/** Clients that speak as pusher-js does, in a few processes; `wants` has the names of each one's channels, `users` who it is. */
-export function startPushers(processes) {
-  const helpers = Array.from({ length: processes }, () => startHelper("pushers.mjs"));
+/**
+ * Clients of many channels in a few processes, of `subscribers.mjs` or `pushers.mjs`; `wants` has the names of each one's channels, `tokens` and `users` who it is.
+ */
+export function startClients(module, processes) {
+  const helpers = Array.from({ length: processes }, () => startHelper(module));
   const tell = (jobs) => Promise.all(helpers.map(({ call }, nth) => call(jobs(nth))));
   const sum = (reports, what) => reports.reduce((total, report) => total + report[what], 0);
   return {
-    open: ({ port }, { wants, users, ...job }) =>
+    open: ({ port }, { wants, tokens, users, ...job }) =>
       tell((nth) => {
         const mine = (list) => list?.filter((_, at) => at % processes === nth);
-        return { task: "open", port, ...job, wants: mine(wants), users: mine(users) };
+        const own = { wants: mine(wants), tokens: mine(tokens), users: mine(users) };
+        return { task: "open", port, ...job, ...own };
       }),
     /** Waits until everybody knows so many members in each presence channel; by how many lists and changes. */
     know: async (name, count) => {
@@ -82,14 +45,14 @@ export function startPushers(processes) {
       const lastAt = Math.max(...reports.map((report) => report.lastAt));
       return { received: sum(reports, "received"), lastAt, last: reports.map(({ last }) => last) };
     },
-    /** From now on connections may break, and come back as they would. */
-    mayBreak: (name) => tell(() => ({ task: "mayBreak", name })),
+    /** From now on connections may break, and come back: as they would, or at random within so many milliseconds. */
+    mayBreak: (name, jitterMs) => tell(() => ({ task: "mayBreak", name, jitterMs })),
     /** Waits until all have broken, and all are back with all of their channels: when, and what was answered in between. */
     back: async (name) => {
       const reports = await tell(() => ({ task: "back", name }));
       const refusals = {};
-      for (const [status, times] of reports.flatMap((report) => Object.entries(report.refusals)))
-        refusals[status] = (refusals[status] ?? 0) + times;
+      for (const [code, times] of reports.flatMap((report) => Object.entries(report.refusals)))
+        refusals[code] = (refusals[code] ?? 0) + times;
       return {
         backAt: reports.flatMap(({ backAt }) => backAt),
         lostAt: Math.max(...reports.map(({ lostAt }) => lostAt)),

@@ -1,14 +1,11 @@
 // A process that has many sockets, and looks at every message: which number it says that it has.
 import { WebSocket } from "ws";
+import { Group, serve } from "./group.mjs";
 import { escapedNumberIn, numberIn, positionIn } from "./numbers.mjs";
-import { help, monotonicMs } from "./processes.mjs";
+import { monotonicMs } from "./processes.mjs";
 
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const stallSeconds = 45;
-const settleMs = 300;
-
-/** Sockets of one room. Each has to get every number once, in order, from `next` on. */
-class Group {
+/** Sockets of one room. `job.resumed` is null where there are no welcomes, and left out where a welcome has none. Each has to get every number once, in order, from `next` on. */
+class Listeners extends Group {
   open = 0;
   welcomed = 0;
   received = 0;
@@ -17,7 +14,7 @@ class Group {
   caughtUp = [];
 
   constructor(job) {
-    this.job = job;
+    super(job);
     this.nexts = new Array(job.sockets).fill(job.next);
     this.began = performance.now();
     this.sockets = [];
@@ -45,10 +42,6 @@ class Group {
     return socket;
   }
 
-  fail(problem) {
-    this.problem ??= problem;
-  }
-
   take(nth, bytes) {
     const number = this.job.isEscaped ? escapedNumberIn(bytes) : numberIn(bytes);
     if (number === undefined) return this.hear(nth, bytes.toString());
@@ -70,19 +63,8 @@ class Group {
     this.welcomed++;
   }
 
-  /** Fails only if nothing comes any more, so that a slow machine is no failure. */
-  async until(isDone, what) {
-    let [seen, since] = [-1, 0];
-    while (!isDone() && !this.problem) {
-      const now = this.open + this.welcomed + this.received;
-      if (now !== seen) [seen, since] = [now, performance.now()];
-      if (performance.now() - since > stallSeconds * 1000)
-        this.fail(
-          `nothing came any more: ${what()} (sockets are at ${Math.min(...this.nexts) - 1} and further)`,
-        );
-      await pause(5);
-    }
-    if (this.problem) throw new Error(this.problem);
+  get progress() {
+    return this.open + this.welcomed + this.received;
   }
 
   async ready() {
@@ -97,38 +79,14 @@ class Group {
     this.finished = this.nexts.filter((next) => next > goal).length;
     await this.until(
       () => this.finished === this.nexts.length,
-      () => `${this.finished} have ${goal}`,
+      () => `${this.finished} have ${goal}, and the last is at ${Math.min(...this.nexts) - 1}`,
     );
-  }
-
-  async end() {
-    await pause(settleMs);
-    this.isEnding = true;
-    for (const socket of this.sockets) socket.terminate();
-    if (this.problem) throw new Error(this.problem);
   }
 }
 
-const groups = new Map();
-
-const tasks = {
-  async open(job) {
-    // `resumed` is null where there are no welcomes, and left out where a welcome has none.
-    const group = new Group(job);
-    groups.set(job.name, group);
-    await group.ready();
-    return {};
-  },
-  async reach({ name, goal }) {
-    const group = groups.get(name);
+serve((job) => new Listeners(job), {
+  async reach(group, { goal }) {
     await group.reach(goal);
     return { received: group.received, caughtUp: group.caughtUp, lastAt: group.lastAt };
   },
-  async end({ name }) {
-    await groups.get(name).end();
-    groups.delete(name);
-    return {};
-  },
-};
-
-help((job) => tasks[job.task](job));
+});

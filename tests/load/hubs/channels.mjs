@@ -1,5 +1,5 @@
 import { until } from "../../clients/client.mjs";
-import { startPoster, startSubscribers } from "../crowd.mjs";
+import { startClients, startPoster } from "../crowd.mjs";
 import { credentials, key, startDormouse } from "../load.mjs";
 import { numbered } from "../numbers.mjs";
 import { monotonicMs, openDatabases, openFilesMax, processorSeconds } from "../processes.mjs";
@@ -46,7 +46,7 @@ async function measure({ server, crowd, posters, round, say }) {
       const [began, used] = [monotonicMs(), processorSeconds(server.pid)];
       await publishAll(posters, channels, number);
       const goals = Object.fromEntries(channels.map((name) => [name, number]));
-      result[state].ms += (await crowd.reach(`portion-${nth}`, goals)) - began;
+      result[state].ms += (await crowd.reach(`portion-${nth}`, goals)).lastAt - began;
       result[state].processor += processorSeconds(server.pid) - used;
     }
   }
@@ -63,7 +63,7 @@ async function measure({ server, crowd, posters, round, say }) {
 /** Many channels of few subscribers, on sockets that have many channels each. */
 export async function channels({ home, rounds, say }) {
   const server = await startDormouse(home);
-  const crowd = startSubscribers(1);
+  const crowd = startClients("subscribers.mjs", 1);
   const posters = Array.from({ length: publishers }, () => startPoster(server, "/publish", credentials));
   try {
     let seconds = 0;

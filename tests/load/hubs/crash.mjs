@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { sleep } from "../../workerd.mjs";
-import { startSubscribers } from "../crowd.mjs";
+import { startClients } from "../crowd.mjs";
 import { key, passOf, startDormouse } from "../load.mjs";
 import { monotonicMs, processorSeconds } from "../processes.mjs";
 import { isRight, read, startPublisher } from "./parts.mjs";
@@ -55,7 +55,7 @@ export async function crash({ home, rounds, say }) {
   const problems = [];
   for (let round = 0; round < Math.ceil(rounds / 3); round++) {
     const server = await startDormouse(`${home}/${round}`, [], { entry: counting });
-    const crowd = startSubscribers(clients);
+    const crowd = startClients("subscribers.mjs", clients);
     const publisher = startPublisher(server);
     try {
       await crowd.open(server, { name: "crash", path: `/connect?key=${key}`, wants, tokens, atOnce: 20 });
@@ -78,10 +78,10 @@ export async function crash({ home, rounds, say }) {
       );
       const messages = Object.values(publisher.goals).reduce((sum, number) => sum + number, 0);
       say(
-        `  members and directory right after ${(right / 1000).toFixed(1)} s, told by ${told.members} lists and ${told.presence} changes; requests until all were back: ${JSON.stringify(counted)}`,
+        `  members and directory right after ${(right / 1000).toFixed(1)} s, told by ${told.lists} lists and ${told.changes} changes; requests until all were back: ${JSON.stringify(counted)}`,
       );
       say(
-        `  ${tries} connections, ${refusals} subscriptions refused, ${messages} messages, ${publisher.repeated} publishes repeated, ${processor.toFixed(1)} s of processor`,
+        `  ${tries} connections, subscriptions refused: ${JSON.stringify(refusals)}, ${messages} messages, ${publisher.repeated} publishes repeated, ${processor.toFixed(1)} s of processor`,
       );
     } catch (error) {
       problems.push(`hubs, crash: ${error.stack}\n${server.log.slice(-2000)}`);

@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { sleep } from "../../workerd.mjs";
-import { startPushers } from "../crowd.mjs";
+import { startClients } from "../crowd.mjs";
 import { key, secret, startDormouse } from "../load.mjs";
 import { monotonicMs, processorSeconds } from "../processes.mjs";
 import { isRight, read, startPublisher } from "./parts.mjs";
@@ -10,9 +10,8 @@ const common = "common";
 const clients = 2;
 const commonPauseMs = 500;
 const counting = fileURLToPath(new URL("../counted.js", import.meta.url));
-// pusher-js is back after one second, if its first attempt succeeds; it has 15 s for that.
-const backOffMs = 1000;
-const attemptMs = 15_000;
+// pusher-js tries again after one second, and has 15 s for that; where no server was there yet it waits until they are over, and has 30 s for the next.
+const allowedMs = { abort: 16_000, SIGKILL: 46_000 };
 
 /** What clients subscribe to: one channel of all, and two of fifty, in one of which they see each other. */
 function crowdOf(sockets) {
@@ -26,27 +25,41 @@ function crowdOf(sockets) {
   return { parts, wants, users };
 }
 
-async function storm({ server, crowd, parts, publisher }) {
+/** How all connections are dropped at once, and what that resolves to when the server is there again. */
+export const drops = {
+  /** As a deploy does: every object is reset, and the server stays. */
+  async abort(server) {
+    const { aborted } = await read(server, "/abort");
+    if (!aborted) throw new Error("there was no object to abort");
+    return {};
+  },
+  async SIGKILL(server) {
+    await server.kill9();
+    await server.restart({ wait: false });
+    return { ready: server.untilReady() };
+  },
+};
+
+async function storm({ server, crowd, parts, publisher, drop }) {
   await crowd.mayBreak("crash");
   const live = publisher.live([common], commonPauseMs);
   // It is awaited late: until then a failure must not end the process.
   live.catch(() => {});
   try {
     await sleep(1000);
-    const killed = monotonicMs();
-    await server.kill9();
-    await server.restart({ wait: false });
-    const restarted = server.untilReady().then(() => monotonicMs() - killed);
+    const dropped = monotonicMs();
+    const { ready } = await drops[drop](server);
+    const restarted = ready?.then(() => monotonicMs() - dropped);
     const { backAt, ...back } = await crowd.back("crash");
-    const up = await restarted;
+    const up = (await restarted) ?? 0;
     const counted = await read(server, "/counted");
     const told = await crowd.know("crash", perPart);
     await isRight(server, parts, perPart);
-    const right = monotonicMs() - killed;
+    const right = monotonicMs() - dropped;
     const processor = processorSeconds(server.pid);
     publisher.isOver = true;
     await live;
-    const after = backAt.map((at) => at - killed).sort((a, b) => a - b);
+    const after = backAt.map((at) => at - dropped).sort((a, b) => a - b);
     return { up, after, right, processor, told, counted, ...back };
   } finally {
     publisher.isOver = true;
@@ -55,12 +68,12 @@ async function storm({ server, crowd, parts, publisher }) {
 }
 
 /**
- * So many clients that speak as pusher-js does, each with three channels, when the server is killed: how long each was away, how often they tried, and
+ * So many clients that speak as pusher-js does, each with three channels, when all connections are dropped at once: how long each was away, how often they tried, and
  * what they were answered. Fails if presence, the directory or what is published afterwards is not right.
  */
-export async function pusherStorm({ home, sockets }) {
+export async function pusherStorm({ home, sockets, drop }) {
   const server = await startDormouse(home, [], { entry: counting });
-  const crowd = startPushers(clients);
+  const crowd = startClients("pushers.mjs", clients);
   const publisher = startPublisher(server);
   try {
     const { parts, wants, users } = crowdOf(sockets);
@@ -70,7 +83,7 @@ export async function pusherStorm({ home, sockets }) {
     await isRight(server, parts, perPart);
     await publisher.once([common, ...parts]);
     await crowd.reach("crash", publisher.goals);
-    const result = await storm({ server, crowd, parts, publisher });
+    const result = await storm({ server, crowd, parts, publisher, drop });
     await publisher.once([common, ...parts]);
     await crowd.reach("crash", publisher.goals);
     await crowd.end("crash");
@@ -102,44 +115,36 @@ export function problemsOf({ refusals }) {
   return faults.map(([status, times]) => `${times} connections were answered ${status}`);
 }
 
-/** The server is killed under five thousand clients of Pusher. */
+/** Five thousand clients of Pusher lose their connections at once: by a deploy, and by a kill. */
 export async function pusherCrash({ home, rounds, say }) {
   const sockets = 5000;
-  const results = [];
+  const results = { abort: [], SIGKILL: [] };
   const problems = [];
-  for (let round = 0; round < Math.ceil(rounds / 3); round++) {
-    const result = await pusherStorm({ home: `${home}/${round}`, sockets });
-    results.push(result);
-    problems.push(...problemsOf(result).map((problem) => `hubs, pusher-crash: ${problem}`));
-    const [first, ...more] = describe(result);
-    say(`round ${round + 1}: ${first}`);
-    for (const line of more) say(`  ${line}`);
-  }
-  const title = `SIGKILL, ${sockets} clients as pusher-js: `;
-  const rows = [
-    {
-      title: `${title}99 % back`,
-      unit: "s",
-      values: results.map(({ after }) => after[Math.ceil(after.length * 0.99) - 1] / 1000),
-    },
-    {
-      title: `${title}all back`,
-      unit: "s",
-      values: results.map(({ after }) => after.at(-1) / 1000),
-      atMost: (backOffMs + attemptMs) / 1000,
-    },
-    {
-      title: `${title}first attempts given up`,
-      unit: "attempts",
-      values: results.map(({ late }) => late),
-      atMost: 0,
-    },
-    {
-      title: `${title}members and directory right`,
-      unit: "s",
-      values: results.map(({ right }) => right / 1000),
-      atMost: 65,
-    },
+  for (let round = 0; round < Math.ceil(rounds / 3); round++)
+    for (const drop of Object.keys(drops)) {
+      const result = await pusherStorm({ home: `${home}/${drop}-${round}`, sockets, drop });
+      results[drop].push(result);
+      problems.push(...problemsOf(result).map((problem) => `hubs, pusher-crash, ${drop}: ${problem}`));
+      const [first, ...more] = describe(result);
+      say(`round ${round + 1}, ${drop}: ${first}`);
+      for (const line of more) say(`  ${line}`);
+    }
+  return { rows: Object.entries(results).flatMap(([drop, runs]) => rowsOf(drop, sockets, runs)), problems };
+}
+
+function rowsOf(drop, sockets, runs) {
+  const title = `${drop}, ${sockets} clients as pusher-js: `;
+  const row = (what, unit, value, bound) => ({
+    title: title + what,
+    unit,
+    values: runs.map(value),
+    ...bound,
+  });
+  const share = (part) => (run) => run.after[Math.ceil(run.after.length * part) - 1] / 1000;
+  return [
+    row("99 % back", "s", share(0.99)),
+    row("all back", "s", share(1), { atMost: allowedMs[drop] / 1000 }),
+    row("attempts given up", "attempts", ({ late }) => late, drop === "abort" ? { atMost: 0 } : {}),
+    row("members and directory right", "s", ({ right }) => right / 1000, { atMost: 65 }),
   ];
-  return { rows, problems };
 }

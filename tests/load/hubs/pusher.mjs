@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { startCrowd, startPoster, startPushers } from "../crowd.mjs";
+import { startClients, startCrowd, startPoster } from "../crowd.mjs";
 import { credentials, key, secret, startBaseline, startDormouse } from "../load.mjs";
 import { numbered } from "../numbers.mjs";
 import { processorSeconds } from "../processes.mjs";
@@ -17,7 +17,7 @@ const frameOf = (number) => JSON.stringify({ event, channel, data: numbered(numb
 /** Clients that speak as pusher-js does, all in one channel: they are on a Hub. */
 async function openDormouse(sockets, home) {
   const server = await startDormouse(home);
-  const crowd = startPushers(clients);
+  const crowd = startClients("pushers.mjs", clients);
   const wants = Array.from({ length: sockets }, () => [channel]);
   await crowd.open(server, { name: "all", key, secret, wants, next: 1, atOnce: 50 });
   return {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { until } from "../../clients/client.mjs";
-import { startPoster, startSubscribers } from "../crowd.mjs";
+import { startClients, startPoster } from "../crowd.mjs";
 import { credentials, key, startBaseline, startDormouse } from "../load.mjs";
 import { numbered } from "../numbers.mjs";
 import { monotonicMs, openDatabases, residentBytes } from "../processes.mjs";
@@ -61,7 +61,7 @@ async function once(hall) {
   const began = monotonicMs();
   const { status, text } = await hall.poster.post(rivals[hall.name].body(number));
   if (status !== 200) throw new Error(`${hall.name} answered ${status}: ${text}`);
-  return (await hall.crowd.reach(hall.group, { [rare]: number })) - began;
+  return (await hall.crowd.reach(hall.group, { [rare]: number })).lastAt - began;
 }
 
 /** Everybody sleeps, and is woken by one message. */
@@ -99,7 +99,7 @@ const growth = ({ memory }) => Math.max(...memory.slice(settledAfter)) - memory[
 
 /** Hubs that sleep, and are woken by a message for three of their sockets. */
 export async function waking({ home, say }) {
-  const crowd = startSubscribers(1);
+  const crowd = startClients("subscribers.mjs", 1);
   const halls = [];
   try {
     for (const size of sizes)
