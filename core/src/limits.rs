@@ -343,6 +343,16 @@ pub const RESUME_ID_MAX: usize = 64;
 pub const RESUME_PING_MS: u64 = 200;
 /// Pongs per second that a Hub asks all of its connections that resume for together: half of what one object can hear. With more of them the pause between two pings grows.
 pub const RESUME_PONGS_PER_S: u64 = 500;
+/// Messages that a tab that catches up is sent beyond what it has acknowledged: as many are uncertain at most when its connection is cut meanwhile. Past it the rest waits for its
+/// pong, and is asked for then: one request for each window. A larger one would make longer gaps, a smaller one more requests and round trips: with a round trip of 50 ms it
+/// catches up with 1,000 messages in a second, and a channel in which more than 64 come in one is faster than it. Where the pause between two pings is longer than
+/// `RESUME_PING_MS` because there are many tabs, it is larger in proportion: else a tab could be slower than its channel.
+pub const RESUME_WINDOW_MESSAGES: u64 = 64;
+/// Bytes of such a window: what the log gives at once (`REPLAY_BATCH_BYTES`). Past it, by one message at most, as with `RESUME_WINDOW_MESSAGES`.
+pub const RESUME_WINDOW_BYTES: usize = REPLAY_BATCH_BYTES;
+/// Windows per second after which the ping goes out at once, not `RESUME_PING_MS` after the last, for all tabs of a Hub together: half as many pongs as it asks for anyway. Past
+/// it such a ping waits for its turn, but no longer than another would.
+pub const RESUME_WINDOWS_PER_S: u64 = 250;
 /// How long a ping may be unanswered when the next message comes, in milliseconds. Past it nothing more is sent to that connection until it answers: it gets from the log what it
 /// missed.
 pub const RESUME_STALL_MS: u64 = 1_000;

@@ -20,5 +20,6 @@ fn three_thousand_histories_keep_the_promise() {
     assert!(one || tally.seen > 200_000 && tally.cuts > 10_000 && tally.crashes > 1_000, "{tally:?}");
     assert!(one || tally.sleeps > 1_000 && tally.traps > 1_000 && tally.stalls > 500, "{tally:?}");
     assert!(one || tally.gaps > 5_000 && tally.fetched > 1_000, "{tally:?}");
+    assert!(one || tally.long_replays > 500, "{tally:?}");
     assert!(one || tally.mild_seen > 50_000 && tally.mild_lost * 4 < tally.mild_seen, "{tally:?}");
 }

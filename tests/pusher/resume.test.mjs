@@ -108,6 +108,46 @@ test("a tab that comes to another Hub gets what it missed", async () => {
   }
 });
 
+test("a tab that is cut in the middle of what it missed is unsure of one window", async (t) => {
+  const server = await start({
+    apps: appsWith({ channels: [{ prefix: "", history: { size: 1000, ttl: 600 } }] }),
+  });
+  const { pusher, heard } = page(server.port);
+  const channel = pusher.channel("news");
+  try {
+    await until("subscribed", () => channel.subscribed);
+    pusher.disconnect();
+    const all = Array.from({ length: 300 }, (_, nth) => nth + 1);
+    for (const nth of all) await publish(server.url, nth);
+    const cuts = [100, 200];
+    channel.bind("tick", (nth) => {
+      if (cuts.includes(nth)) pusher.connection.connection.transport.socket.close();
+    });
+    pusher.connect();
+    await until("the last", () => heard.includes(300));
+    const ticks = heard.filter((one) => typeof one === "number");
+    const gaps = heard.filter((one) => typeof one !== "number");
+    t.diagnostic(JSON.stringify(gaps));
+    const seq = (position) => Number(position.split(":")[1]);
+    const ranges = gaps.map(({ after, position }) => [seq(after), seq(position)]);
+    for (const [after, position] of ranges)
+      assert.ok(position - after <= 64, `${position - after} are uncertain`);
+    const isSaid = (nth) => ranges.some(([after, position]) => after < nth && nth <= position);
+    assert.deepEqual(
+      all.filter((nth) => ticks.includes(nth) || isSaid(nth)),
+      all,
+    );
+    assert.deepEqual(
+      ticks,
+      [...new Set(ticks)].sort((a, b) => a - b),
+    );
+    assert.ok(gaps.length > 0 && ticks.length >= 300 - 64 * cuts.length, `${ticks.length} have come`);
+  } finally {
+    pusher.disconnect();
+    await server.stop();
+  }
+});
+
 test("a quiet tab lets its Hub sleep, and loses nothing by it", async () => {
   const server = await startAsleep({ apps: appsWith() });
   const hub = hubName(0, { region: "pusher-enam" });

@@ -84,7 +84,7 @@ impl Hub {
         }
     }
 
-    /// One more batch for a subscription. It goes no further than the Hub is: what is beyond will be delivered to all, this one included.
+    /// One more batch for a subscription, or a window of it for a tab's. It goes no further than the Hub is: what is beyond will be delivered to all, this one included.
     fn caught_up(
         &mut self,
         slot: Slot,
@@ -126,8 +126,10 @@ impl Hub {
         if let Some(gap) = gap {
             self.tell_gap(&[slot], format, channel, gap, out);
         }
-        let missed: Vec<(Position, &Message)> =
+        let mut missed: Vec<(Position, &Message)> =
             delivery.placed().take_while(|(position, _)| position.seq <= have.seq).collect();
+        let is_stuck = missed.is_empty() && Begin::After(start) == from;
+        missed.truncate(self.fit_window(slot, channel, start, &missed));
         let end = missed.last().map_or(start, |(position, _)| *position);
         let bytes = missed.iter().map(|(_, message)| message.payload.len() + limits::FRAME_COST_BYTES);
         self.unlooked_bytes += bytes.sum::<usize>();
@@ -149,14 +151,14 @@ impl Hub {
         {
             Self::send(slot, cache_miss(channel), out);
         }
-        self.goes_on(slot, channel, from, end, have, out);
+        self.goes_on(slot, channel, is_stuck, end, have, out);
     }
 
     fn goes_on(
         &mut self,
         slot: Slot,
         channel: &ChannelName,
-        from: Begin,
+        is_stuck: bool,
         end: Position,
         have: Position,
         out: &mut Vec<Output>,
@@ -164,7 +166,7 @@ impl Hub {
         if end == have {
             return self.go_live(slot, channel, have, out);
         }
-        if end.seq < have.seq && Begin::After(end) == from {
+        if end.seq < have.seq && is_stuck {
             let refusal = Refusal::new(Code::Internal, "the channel could not say what was missed: come back");
             return self.fail(slot, channel, &refusal, out);
         }
@@ -174,14 +176,15 @@ impl Hub {
     }
 }
 
-/// The frames of one batch, made once for each format.
+/// The frames of one batch, made once for each format, and for each number of them: to a tab there go fewer at a time.
 struct Batch {
     frames: Vec<(Format, Vec<(Position, Frame)>)>,
 }
 
 impl Batch {
     fn of(&mut self, channel: &ChannelName, format: Format, missed: &[(Position, &Message)]) -> &[(Position, Frame)] {
-        let at = self.frames.iter().position(|(other, _)| *other == format).unwrap_or_else(|| {
+        let is_it = |(other, frames): &(Format, Vec<_>)| *other == format && frames.len() == missed.len();
+        let at = self.frames.iter().position(is_it).unwrap_or_else(|| {
             self.frames.push((format, Hub::frames(channel, format, missed.iter().copied())));
             self.frames.len() - 1
         });

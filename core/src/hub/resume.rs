@@ -1,7 +1,8 @@
 //! Tabs of stock Pusher clients that resume: connections that came with an id of their own ([`crate::resume`]). Here is what a Hub remembers of such a connection, and how one
-//! begins and ends; what it acknowledges is in `acks`, the rows are in `rows`, and how it is found out where it was before is in `settle`.
+//! begins and ends; what it acknowledges is in `acks`, how it catches up in `replay`, the rows are in `rows`, and how it is found out where it was before is in `settle`.
 
 mod acks;
+mod replay;
 mod rows;
 mod settle;
 
@@ -59,6 +60,8 @@ pub(super) struct Tabs {
     acks: Vec<Option<Box<Acks>>>,
     /// Who is to be pinged, and when.
     pings: BTreeSet<(u64, Slot)>,
+    /// When the next one that catches up may be pinged at once, in milliseconds.
+    turn: u64,
     /// Of which channels it is to be saved what all have, and when.
     saves: BTreeSet<(u64, ChannelName)>,
     /// Whose rows have to be written in this event.

@@ -287,7 +287,8 @@ impl Hub {
         if self.session(slot).is_some_and(HubSession::has_to_wait) {
             return;
         }
-        let stage = self.session(slot).and_then(|session| session.subscription(channel)).map(|one| one.stage);
+        let one = self.session(slot).and_then(|session| session.subscription(channel));
+        let (stage, awaits_pong) = (one.map(|one| one.stage), one.is_some_and(Subscription::awaits_pong));
         match stage {
             Some(Stage::Joining(from)) if self.lists_first(slot, channel) => self.list_first(slot, channel, from, out),
             Some(Stage::Joining(None)) => self.begin_live(slot, channel, have, None, out),
@@ -298,6 +299,7 @@ impl Hub {
             Some(Stage::Behind(position)) if position == have => self.go_live(slot, channel, have, out),
             // It was somewhere that is ahead of this Hub: what it has already will come.
             Some(Stage::Behind(position)) if position.epoch == have.epoch && position.seq > have.seq => {}
+            Some(Stage::Behind(_)) if awaits_pong => self.hurry_tab(slot),
             Some(Stage::Behind(position)) => self.ask(channel, Begin::After(position), Reader::Subscription(slot)),
             Some(Stage::Live(_) | Stage::Listing(_)) | None => {}
         }

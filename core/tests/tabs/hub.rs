@@ -12,7 +12,8 @@ use dormouse_core::position::Position;
 use dormouse_core::resume::{Held, Reached, ResumeId, TakeOver};
 use dormouse_core::session::Format;
 use dormouse_core::token::Grants;
-use std::collections::{BTreeMap, VecDeque};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(super) struct HubSide {
     hub: Hub,
@@ -39,6 +40,10 @@ pub(super) struct Socket {
     pub(super) dead: bool,
     /// Until when nothing gets through.
     pub(super) frozen: u64,
+    /// The channels that have been answered.
+    answered: BTreeSet<String>,
+    /// How much of what was live had been sent at the last ping, by such channel, and in which of the Hub's wakings.
+    noted: (u64, BTreeMap<String, u64>),
 }
 
 #[derive(Debug)]
@@ -150,11 +155,20 @@ impl World {
         self.drive_hub(nth, Input::Left { slot: socket.slot }, None)
     }
 
-    pub(super) fn goes_up(&mut self, nth: usize, socket: u64) -> Result<(), String> {
+    pub(super) fn goes_up(&mut self, nth: usize, socket_number: u64) -> Result<(), String> {
         self.wakes(nth)?;
-        let Some(socket) = self.hubs[nth].sockets.get_mut(&socket) else { return Ok(()) };
-        let slot = socket.slot;
+        let Some(socket) = self.hubs[nth].sockets.get_mut(&socket_number) else { return Ok(()) };
+        let (slot, tab, (noted_in, noted)) = (socket.slot, socket.tab, socket.noted.clone());
         let Some(text) = socket.up.pop_front() else { return Ok(()) };
+        // An answer to a ping before a sleep says nothing.
+        if text.contains("pusher:pong")
+            && noted_in == self.hubs[nth].memory
+            && self.tabs[tab].at == Some((nth, socket_number))
+        {
+            for (name, view) in &mut self.tabs[tab].channels {
+                view.acked = view.acked.max(noted.get(name).copied().unwrap_or_default());
+            }
+        }
         self.drive_hub(nth, Input::Frame { slot, frame: Frame::Text(text) }, None)
     }
 
@@ -170,7 +184,9 @@ impl World {
     pub(super) fn hub_delivers(&mut self, nth: usize, call: Call) -> Result<Answer, String> {
         let Body::Deliver { hub, ticket, delivery } = call.body else { return Err("not for a hub".into()) };
         self.receipt = None;
+        self.is_live = true;
         self.drive_hub(nth, Input::Deliver { ticket, delivery }, None)?;
+        self.is_live = false;
         Ok(Answer::Receipt { hub, ticket, result: self.receipt.take().ok_or("no receipt".into()) })
     }
 
@@ -196,17 +212,24 @@ impl World {
                     let (down, up) = (VecDeque::new(), VecDeque::new());
                     let attachment = session.encode();
                     self.sockets += 1;
-                    let socket = Socket { tab, slot, attachment, down, up, dead: false, frozen: 0 };
+                    let socket = Socket {
+                        tab,
+                        slot,
+                        attachment,
+                        down,
+                        up,
+                        dead: false,
+                        frozen: 0,
+                        answered: BTreeSet::new(),
+                        noted: (0, BTreeMap::new()),
+                    };
                     side.sockets.insert(self.sockets, socket);
                     self.tabs[tab].at = Some((nth, self.sockets));
                 }
                 Output::Send { slots, frames } => {
                     for frame in frames.iter() {
                         let Frame::Text(text) = frame else { return Err("binary".into()) };
-                        self.tally.pings += u64::from(text.contains("pusher:ping"));
-                        for socket in side.sockets.values_mut().filter(|socket| slots.contains(&socket.slot)) {
-                            socket.down.push_back(Down::Frame(text.clone()));
-                        }
+                        self.hub_sends(nth, &slots, text)?;
                     }
                 }
                 Output::Remember { slot, session } => {
@@ -238,6 +261,28 @@ impl World {
                 Output::Receipt { receipt, .. } => self.receipt = Some(receipt),
                 Output::CloseSlow { .. } | Output::Register { .. } => {}
                 call => self.hub_calls(nth, call)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn hub_sends(&mut self, nth: usize, slots: &[Slot], text: &str) -> Result<(), String> {
+        let frame: Value = serde_json::from_str(text).map_err(|error| format!("{error}: {text}"))?;
+        let event = frame["event"].as_str().unwrap_or_default();
+        let (name, is_ping) = (frame["channel"].as_str().unwrap_or_default(), event == "pusher:ping");
+        self.tally.pings += u64::from(is_ping);
+        let side = &mut self.hubs[nth];
+        for socket in side.sockets.values_mut().filter(|socket| slots.contains(&socket.slot)) {
+            socket.down.push_back(Down::Frame(text.to_owned()));
+            let channels = &mut self.tabs[socket.tab].channels;
+            if is_ping {
+                let noted = channels.iter().filter(|(name, _)| socket.answered.contains(*name));
+                socket.noted = (side.memory, noted.map(|(name, view)| (name.clone(), view.live)).collect());
+            } else if let Some(view) = channels.get_mut(name) {
+                if event == "pusher_internal:subscription_succeeded" {
+                    socket.answered.insert(name.to_owned());
+                }
+                view.is_sent(event, frame["data"].as_str().unwrap_or_default(), self.is_live, &mut self.tally)?;
             }
         }
         Ok(())
@@ -278,7 +323,7 @@ impl World {
                 let heads: BTreeMap<String, u64> =
                     self.rooms.iter().map(|room| (room.name.to_string(), room.head)).collect();
                 let head = |name: &str| heads.get(name).copied().unwrap_or_default();
-                let said = self.tabs[tab].hears(&text, head, &mut self.tally);
+                let said = self.tabs[tab].hears(&text, head, self.mild, &mut self.tally);
                 let said = said.map_err(|error| format!("tab {tab}: {error}"))?;
                 if let Some(socket) = self.hubs[nth].sockets.get_mut(&number) {
                     socket.up.extend(said);

@@ -1,5 +1,5 @@
 //! Tabs, the Hubs that they come to, and the Rooms of their channels. What is checked: of each channel a tab sees every message once and in order, unless a gap says which it may lack;
-//! and in the end it is where the channel is.
+//! in the end it is where the channel is; and where nothing goes wrong but connections, what is uncertain is a window of what it missed at most, and what was live.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a simulation that is wrong has to stop")]
 
@@ -29,6 +29,8 @@ pub(crate) struct Tally {
     /// Where nothing goes wrong but connections.
     pub(crate) mild_seen: u64,
     pub(crate) mild_lost: u64,
+    /// How often a tab missed more of a channel than a window.
+    pub(crate) long_replays: u64,
 }
 
 impl Tally {
@@ -49,6 +51,7 @@ impl Tally {
         self.fetched += other.fetched;
         self.mild_seen += other.mild_seen;
         self.mild_lost += other.mild_lost;
+        self.long_replays += other.long_replays;
     }
 }
 

@@ -35,6 +35,13 @@ impl World {
         side.room = Room::wake(side.name.clone(), side.rule.clone(), side.alarm);
     }
 
+    /// One message, or many.
+    pub(super) fn publishes_some(&mut self, nth: usize) -> Result<(), String> {
+        let is_flood = self.floods && self.rng.u32(0..20) == 0;
+        let count = if is_flood { self.rng.usize(20..300) } else { 1 };
+        (0..count).try_for_each(|_| self.publishes(nth))
+    }
+
     pub(super) fn publishes(&mut self, nth: usize) -> Result<(), String> {
         self.tally.published += 1;
         let seq = self.rooms[nth].head + 1;

@@ -25,6 +25,7 @@ const POINTERS: Epoch = Epoch::new(9);
 /// How long it may take until everything is right again, in milliseconds: a Room that fell looks after its followers ten minutes later.
 const PATIENCE_MS: u64 = 3_600_000;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) now: u64,
@@ -35,14 +36,17 @@ pub(super) struct World {
     pub(super) calls: Vec<Call>,
     replies: Vec<((Party, u64), Answer)>,
     pub(super) receipt: Said,
+    /// Whether what a Hub sends now is what comes.
+    pub(super) is_live: bool,
     /// What is said in the pointers' Rooms, and how often it has been.
     pub(super) pointers: BTreeMap<ChannelName, (u64, Message)>,
     pub(super) sockets: u64,
     pub(super) tally: Tally,
     pace: u64,
-    /// How seldom something goes wrong; and whether nothing but connections does.
+    /// How seldom something goes wrong; whether nothing but connections does; and whether much is published at once, now and then.
     seldom: u32,
     pub(super) mild: bool,
+    pub(super) floods: bool,
     stormy: bool,
     shown: bool,
 }
@@ -115,7 +119,14 @@ impl World {
         let app = Config::parse(apps).unwrap().app(None).unwrap().clone();
         let hubs = rng.usize(1..=2);
         let mild = seed.is_multiple_of(3);
-        let size = if mild { 100 } else { *rng.choice(&[0, 3, 100, 100, 100]).unwrap() };
+        let floods = seed.is_multiple_of(6);
+        let size = if floods {
+            1_000
+        } else if mild {
+            100
+        } else {
+            *rng.choice(&[0, 3, 100, 100, 100]).unwrap()
+        };
         let history = History { size, ttl: 36_000 };
         let name = |nth: usize| ChannelName::parse(&format!("news-{nth}")).unwrap();
         let view = |nth: usize| (name(nth).to_string(), View::default());
@@ -129,11 +140,13 @@ impl World {
             calls: Vec::new(),
             replies: Vec::new(),
             receipt: None,
+            is_live: false,
             pointers: BTreeMap::new(),
             sockets: 0,
             tally: Tally::default(),
             seldom: if mild { 8 } else { *rng.choice(&[1, 4, 12]).unwrap() },
             mild,
+            floods,
             pace: *rng.choice(&[10, 50, 200]).unwrap(),
             rng,
             stormy: true,
@@ -222,7 +235,7 @@ impl World {
         }
         let (room, hub, tab) = (self.rng.usize(0..ROOMS), self.rng.usize(0..self.hubs.len()), self.rng.usize(0..TABS));
         match self.rng.u32(0..100) {
-            0..=14 if self.stormy => self.publishes(room),
+            0..=14 if self.stormy => self.publishes_some(room),
             0..=34 => self.something_arrives(),
             35..=59 => match self.some_socket(hub) {
                 Some(socket) => (0..self.rng.usize(1..6)).try_for_each(|_| self.comes_down(hub, socket)),

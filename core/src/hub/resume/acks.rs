@@ -4,7 +4,7 @@
 use super::Tabs;
 use crate::channel::ChannelName;
 use crate::frame::Frame;
-use crate::hub::{Hub, HubSession, Output, Slot, Stage};
+use crate::hub::{Hub, HubSession, Output, Slot, Stage, Subscription};
 use crate::limits;
 use crate::position::Position;
 use crate::pusher::words;
@@ -14,8 +14,8 @@ use std::rc::Rc;
 #[derive(Debug)]
 pub(super) struct Acks {
     /// The ping that has not been answered.
-    ping: Option<Ping>,
-    pinged_at: u64,
+    pub(super) ping: Option<Ping>,
+    pub(super) pinged_at: u64,
     /// Whether something was sent since.
     unasked: bool,
     /// When the next ping is due.
@@ -23,7 +23,7 @@ pub(super) struct Acks {
 }
 
 #[derive(Debug)]
-struct Ping {
+pub(super) struct Ping {
     at: u64,
     /// What the answer says that the client has.
     noted: Vec<Noted>,
@@ -47,7 +47,7 @@ impl Acks {
 }
 
 impl Tabs {
-    fn acks(&mut self, slot: Slot) -> Option<&mut Acks> {
+    pub(super) fn acks(&mut self, slot: Slot) -> Option<&mut Acks> {
         self.acks.get_mut(slot as usize)?.as_deref_mut()
     }
 
@@ -68,8 +68,7 @@ impl Tabs {
 impl Hub {
     /// Something was sent to a tab, or will be in this event: it is asked for an answer when the time has come.
     pub(in crate::hub) fn tell_tab(&mut self, slot: Slot) {
-        let pause = (self.tabs.slots.len() as u64 * 1000 / limits::RESUME_PONGS_PER_S).max(limits::RESUME_PING_MS);
-        let now = self.now;
+        let (now, pause) = (self.now, self.tabs.pause());
         let Some(acks) = self.tabs.acks(slot) else { return };
         acks.unasked = true;
         if acks.ping.is_none() && acks.due.is_none() {
@@ -128,7 +127,7 @@ impl Hub {
         self.remember(slot, out);
     }
 
-    /// A client answers a ping. The attachment is written; a row after it was stalled, and when what all tabs have says again what this one has.
+    /// A client answers a ping: where it catches up, the next window is asked for. The attachment is written; a row after it was stalled, and when what all tabs have says again what this one has.
     pub(in crate::hub) fn pong(&mut self, slot: Slot, out: &mut Vec<Output>) {
         let Some(acks) = self.tabs.acks(slot) else { return };
         // One that nobody asked for says nothing.
@@ -157,13 +156,14 @@ impl Hub {
         }
         if was_stalled {
             self.tabs.rows.insert(slot);
-            let waiting = self.session(slot).map(|session| session.subscriptions.iter());
-            let waiting: Vec<ChannelName> = waiting.into_iter().flatten().map(|one| one.channel.clone()).collect();
-            for channel in waiting {
-                self.advance(slot, &channel, out);
-            }
         } else {
             self.follow_with_all(slot, &ping.noted);
+        }
+        let goes_on = |one: &&Subscription| was_stalled || matches!(one.stage, Stage::Behind(_));
+        let waiting = self.session(slot).map(|session| session.subscriptions.iter().filter(goes_on));
+        let waiting: Vec<ChannelName> = waiting.into_iter().flatten().map(|one| one.channel.clone()).collect();
+        for channel in waiting {
+            self.advance(slot, &channel, out);
         }
         self.remember(slot, out);
         if unasked {
