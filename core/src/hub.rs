@@ -108,9 +108,10 @@ impl Hub {
         }
     }
 
-    /// Learns when the object's alarm will ring.
+    /// Learns when the object's alarm will ring: known a moment after waking, before the first event. But an object that is made anew after a trap is made inside an event:
+    /// what that has set stands, if it is earlier.
     pub fn armed(&mut self, armed: Option<u64>) {
-        self.armed = armed;
+        self.armed = self.armed.into_iter().chain(armed).min();
     }
 
     /// Takes up a socket after waking.

@@ -60,6 +60,11 @@ pub(crate) fn shown(info: Option<&MemberData>, data: Option<MemberData>) -> Resu
     }
 }
 
+/// What a user is told for whom a channel has no place.
+pub(crate) fn full() -> Refusal {
+    Refusal::new(Code::Overloaded, "this channel has as many members as it can list")
+}
+
 /// A member as the others see it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Member {
@@ -112,6 +117,10 @@ pub struct Changes {
     /// The first [`limits::MEMBERS_LISTED`] of those who are there at that revision, by user; where it was asked for, and where `after` is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list: Option<Vec<Member>>,
+    /// In the answer to a report: users whom it named and who were not taken, because the channel has [`limits::MEMBERS_MAX`] members. They are not there by the Hub's word, and the
+    /// Hub ends what they have of the channel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 /// What a Hub says of its own members, and what it wants to know.

@@ -105,20 +105,18 @@ impl Room {
         }
     }
 
-    /// Learns when the object's alarm will ring: known a moment after waking, before the first event.
+    /// Learns when the object's alarm will ring: known a moment after waking, before the first event. But an object that is made anew after a trap is made inside an event:
+    /// what that has set stands, if it is earlier.
     pub fn armed(&mut self, armed: Option<u64>) {
-        self.armed = armed;
+        self.armed = self.armed.into_iter().chain(armed).min();
     }
 
     /// Decides. Everything that shall be done is appended to `out`.
     pub fn handle<S: Store>(&mut self, input: Input, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
         match input {
             Input::Connect { connect, connection, sockets } => {
-                match self.connect(connect, connection, sockets, turn, store) {
-                    Ok(mut outputs) => {
-                        self.has_own(sockets + 1);
-                        out.append(&mut outputs);
-                    }
+                match self.connect(connect, connection, sockets, turn, store, out) {
+                    Ok(()) => self.has_own(sockets + 1),
                     Err(refusal) => out.push(Output::Refuse(refusal)),
                 }
             }
@@ -168,7 +166,8 @@ impl Room {
         sockets: usize,
         turn: Turn,
         store: &mut S,
-    ) -> Result<Vec<Output>, Refusal> {
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refusal> {
         if sockets >= self.rule.connections {
             return Err(Refusal::new(Code::Full, "this channel has as many connections as it can hold"));
         }
@@ -197,17 +196,16 @@ impl Room {
             data: connect.data,
             told: None,
         };
-        let mut out = Vec::new();
-        self.enter(&session, turn, store, &mut out)?;
+        self.enter(&session, turn, store, out)?;
         out.push(Output::Accept(session.clone()));
         let welcome = Say::Welcome {
             connection,
             position: resumed.map_or(position, |(after, _)| after),
             resumed: resumed.map(|(_, complete)| complete),
         };
-        self.say(&session, &welcome, &mut out);
+        self.say(&session, &welcome, out);
         if let Some(gap) = gap {
-            self.say(&session, &Say::Gap(gap), &mut out);
+            self.say(&session, &Say::Gap(gap), out);
         }
         // Nothing is kept from a connection that was not there when it was published.
         for (seq, _, message) in missed {
@@ -215,18 +213,18 @@ impl Room {
             out.push(Output::Send { to: session.connection.clone(), frame });
         }
         if let Some(expires_at) = session.expires_at {
-            self.wake_at(expires_at, &mut out);
+            self.wake_at(expires_at, out);
         }
         if !at_once {
-            self.wake_at(turn.now + limits::REPLAY_LEASE_MS, &mut out);
+            self.wake_at(turn.now + limits::REPLAY_LEASE_MS, out);
             out.push(Output::Pump);
         }
-        self.announce(turn, store, &mut out);
+        self.announce(turn, store, out);
         if sockets == 0 {
-            self.occupied(1, turn, &mut out);
+            self.occupied(1, turn, out);
         }
-        self.inhabited(turn, store, &mut out);
-        Ok(out)
+        self.inhabited(turn, store, out);
+        Ok(())
     }
 
     fn hear<S: Store>(&mut self, session: Session, frame: Frame, turn: Turn, store: &mut S, out: &mut Vec<Output>) {

@@ -184,8 +184,9 @@ impl Running {
 }
 
 impl Orders {
+    /// What an event has set before stands, if it is earlier.
     pub(super) fn armed(&mut self, armed: Option<u64>) {
-        self.armed = armed;
+        self.armed = self.armed.into_iter().chain(armed).min();
     }
 
     /// Decides; what was struck out on the way is returned.

@@ -401,3 +401,17 @@ fn what_turns_out_to_have_less_is_corrected_unless_it_has_reported_since() {
     assert_eq!(desk.store.rows.get(&room("r00002")), Some(&Row { at: T * 1000, sockets: true }));
     assert_eq!(desk.store.rows.get(&hub(0)), None);
 }
+
+#[test]
+fn what_was_set_before_the_alarm_was_known_stands_if_it_is_earlier() {
+    let (mut directory, mut store) = directory();
+    let wakes = |directory: &mut Directory, store: &mut MemoryDirectory, user: &str, now: u64| {
+        let mut out = Vec::new();
+        directory.handle(Input::Close { ticket: 1, user: user.into() }, now, store, &mut out);
+        out.iter().find_map(|output| if let Output::WakeAt(at) = output { Some(*at) } else { None })
+    };
+    store.put(&hub(0), Row { at: 1, sockets: true }).unwrap();
+    assert_eq!(wakes(&mut directory, &mut store, "a", T), Some(T + limits::ORDER_LEASE_MS));
+    directory.armed(Some(T + 3_600_000));
+    assert_eq!(wakes(&mut directory, &mut store, "b", T + 1), None);
+}

@@ -92,14 +92,10 @@ impl Hub {
     }
 
     pub(super) fn unsubscribe(&mut self, slot: Slot, channel: &ChannelName, out: &mut Vec<Output>) {
-        let Some(session) = self.session_mut(slot) else { return };
+        let Some(session) = self.session(slot) else { return };
         // Also for one that it does not have: the Hub may have ended it while this was on its way.
         if session.subscription(channel).is_some() {
-            let user = session.member(channel).map(str::to_owned);
-            session.subscriptions.retain(|subscription| subscription.channel != *channel);
-            self.remember(slot, out);
-            self.depart(slot, user.as_deref(), channel, out);
-            self.take_out(slot, channel, out);
+            self.lose(slot, channel, out);
             self.tab_changed(slot);
         }
         self.tell(slot, &Tell::Unsubscribed { channel, refusal: None }, out);

@@ -435,3 +435,14 @@ fn what_waits_to_be_asked_is_bounded() {
     let out = says(&mut hub, slot, r#"{"type":"subscribe","channel":"b"}"#);
     assert!(sent(&out, slot)[0].contains("overloaded"), "{out:?}");
 }
+
+#[test]
+fn what_was_set_before_the_alarm_was_known_stands_if_it_is_earlier() {
+    let (mut hub, mut out) = (hub(), Vec::new());
+    hub.wake_at(3, &mut out);
+    hub.armed(Some(3_600));
+    hub.wake_at(600, &mut out);
+    assert_eq!((hub.armed, out.len()), (Some(3), 1), "{out:?}");
+    hub.armed(Some(2));
+    assert_eq!(hub.armed, Some(2));
+}

@@ -160,11 +160,7 @@ impl Hub {
             return self.dismiss(slot, refusal.code.close_code(), refusal, out);
         }
         let joining = session.subscription(channel).is_some_and(|one| matches!(one.stage, Stage::Joining(_)));
-        let user = session.member(channel).map(str::to_owned);
-        session.subscriptions.retain(|subscription| subscription.channel != *channel);
-        self.remember(slot, out);
-        self.depart(slot, user.as_deref(), channel, out);
-        self.take_out(slot, channel, out);
+        self.lose(slot, channel, out);
         if hidden {
             return;
         }
@@ -172,6 +168,28 @@ impl Hub {
             return self.object(slot, Some(channel), None, refusal, out);
         }
         self.tell(slot, &Tell::Unsubscribed { channel, refusal: Some(refusal) }, out);
+    }
+
+    /// There is no place for the connection's user in a channel. In Pusher's protocol too only the subscription ends, where it has not been answered: nothing changes by coming back.
+    pub(super) fn refuse(&mut self, slot: Slot, channel: &ChannelName, refusal: &Refusal, out: &mut Vec<Output>) {
+        let session = self.session(slot).filter(|session| session.format == Format::Pusher);
+        let stage = session.and_then(|session| session.subscription(channel)).map(|one| one.stage);
+        if !matches!(stage, Some(Stage::Joining(_) | Stage::Listing(_))) {
+            return self.fail(slot, channel, refusal, out);
+        }
+        self.lose(slot, channel, out);
+        self.tab_changed(slot);
+        Self::send(slot, pusher::words::not_subscribed(channel, refusal), out);
+    }
+
+    /// A connection has a channel no longer.
+    pub(super) fn lose(&mut self, slot: Slot, channel: &ChannelName, out: &mut Vec<Output>) {
+        let Some(session) = self.session_mut(slot) else { return };
+        let user = session.member(channel).map(str::to_owned);
+        session.subscriptions.retain(|subscription| subscription.channel != *channel);
+        self.remember(slot, out);
+        self.depart(slot, user.as_deref(), channel, out);
+        self.take_out(slot, channel, out);
     }
 
     pub(super) fn dismiss_too_large(&self, slot: Slot, most: usize, out: &mut Vec<Output>) {

@@ -62,6 +62,19 @@ pub fn tell(what: &Tell<'_>) -> Option<Frame> {
     Some(Frame::Text(text))
 }
 
+/// It does not get a channel, though it may have it. As pusher-js itself says that it was not authorised, by whom apps are told.
+#[must_use]
+pub fn not_subscribed(channel: &ChannelName, refusal: &Refusal) -> Frame {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        r#type: &'a str,
+        error: &'a str,
+        status: u16,
+    }
+    let data = Data { r#type: refusal.code.name(), error: &refusal.message, status: refusal.code.status() };
+    Frame::Text(event("pusher:subscription_error", Some(channel), &json(&data)))
+}
+
 /// It is signed in, as its own text says.
 #[must_use]
 pub fn signed_in(user_data: &str) -> Frame {

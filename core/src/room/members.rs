@@ -13,7 +13,7 @@ use super::followers::{Follower, Shown};
 use super::{Output, Room, Turn, refusal_of};
 use crate::frame::{self, Frame};
 use crate::limits;
-use crate::presence::{Changes, Joined, Left, Member, Report};
+use crate::presence::{self, Changes, Joined, Left, Member, Report};
 use crate::refusal::{Code, Refusal};
 use crate::roster::{MemberRow, OWN, Roster};
 use crate::session::{Format, Session};
@@ -33,7 +33,8 @@ pub struct Announcement {
 }
 
 impl Room {
-    /// A Hub says which members it has, and is told what has changed. One row for each user who comes or goes, one for a Hub that did not follow, one when the alarm has to be set.
+    /// A Hub says which members it has, and is told what has changed. Newcomers past [`limits::MEMBERS_MAX`] are not taken, and it is told who they are; everything else is. One row
+    /// for each user who comes or goes, one for a Hub that did not follow, one when the alarm has to be set.
     pub fn report<S: Store>(
         &mut self,
         report: &Report,
@@ -44,10 +45,12 @@ impl Room {
         report.check()?;
         let refusal = || Refusal::new(Code::InvalidChannel, "only presence channels have members");
         let known = self.members(turn, store).map_err(refusal_of)?.ok_or_else(refusal)?;
-        let new = report.joined.iter().filter(|member| !known.roster.has(&member.user, turn.now)).count();
-        if new > 0 && known.roster.count(turn.now) + new as u64 > limits::MEMBERS_MAX as u64 {
-            return Err(Refusal::new(Code::Overloaded, "this channel has as many members as it can list"));
-        }
+        let refused = known.without_room(&report.joined, turn);
+        let fitting: Option<Report> = (!refused.is_empty()).then(|| {
+            let fits = |member: &&Member| !refused.contains(&member.user);
+            Report { joined: report.joined.iter().filter(fits).cloned().collect(), ..report.clone() }
+        });
+        let report = fitting.as_ref().unwrap_or(report);
         // The last that is known of what the Hub said. A sleep leaves of that what changed something.
         let before = match self.follower(&report.hub).map_or(0, |follower| follower.reported) {
             0 => self.members.as_ref().map_or(0, |known| known.roster.last_word(&report.hub)),
@@ -61,7 +64,7 @@ impl Room {
                 if report.list && answer.list.is_none() {
                     answer.list = Some(known.roster.list());
                 }
-                Changes { epoch, ..answer }
+                Changes { epoch, refused: refused.into_iter().collect(), ..answer }
             }
             None => Changes::default(),
         };
@@ -147,7 +150,7 @@ impl Room {
         let Some(user) = session.user.clone() else { return Ok(()) };
         let is_new = !known.roster.has(&user, turn.now);
         if is_new && known.roster.count(turn.now) >= limits::MEMBERS_MAX as u64 {
-            return Err(Refusal::new(Code::Overloaded, "this channel has as many members as it can list"));
+            return Err(presence::full());
         }
         let mut rows: Vec<MemberRow> = known.roster.begin(session.epoch, turn.now).into_iter().collect();
         let (number, member) =

@@ -6,8 +6,9 @@ use crate::channel::ChannelName;
 use crate::hub::channel::Channel;
 use crate::hub::{HubSession, Output, Slot};
 use crate::limits;
-use crate::presence::{Changes, Member, MemberData, Report};
+use crate::presence::{self, Changes, Member, MemberData, Report};
 use crate::refusal::{Code, Refusal};
+use std::collections::BTreeSet;
 
 impl Members {
     /// Whether there is something to say or to ask. What failed is repeated when its time has come, but whoever has just come does not wait for that.
@@ -97,6 +98,7 @@ impl Hub {
                     out.push(Output::Trust { channel: channel.clone() });
                 }
                 self.take_changes(channel, &changes, out);
+                self.turn_away(channel, &changes.refused, out);
                 if sent.relist {
                     self.relist(channel, &changes, out);
                 }
@@ -112,6 +114,29 @@ impl Hub {
             Err(refusal) => self.report_failed(channel, &refusal, out),
         }
         self.unreported.insert(channel.clone());
+    }
+
+    /// The channel has no place for these users: what they have of it ends, and nobody says again that they are there. A connection of one channel is closed by this, and counts
+    /// until it has gone.
+    fn turn_away(&mut self, channel: &ChannelName, refused: &[String], out: &mut Vec<Output>) {
+        let Some(members) = self.presence.get_mut(channel).filter(|_| !refused.is_empty()) else { return };
+        let refused: BTreeSet<&str> = refused.iter().map(String::as_str).collect();
+        let sessions = &self.sessions;
+        let user = |slot: Slot| sessions.get(slot as usize)?.as_ref()?.member(channel);
+        let is_refused = |slot: &Slot| user(*slot).is_some_and(|user| refused.contains(user));
+        let slots: Vec<Slot> = members.slots().filter(is_refused).collect();
+        let (gone, asking) = core::mem::take(&mut members.asking).into_iter().partition(is_refused);
+        members.asking = asking;
+        let gone: Vec<Slot> = gone;
+        members.mute.extend(gone);
+        for slot in slots {
+            self.refuse(slot, channel, &presence::full(), out);
+        }
+        // The Room knows that they are not there.
+        if let Some(members) = self.presence.get_mut(channel) {
+            let users = &members.users;
+            members.changed.retain(|user| users.contains_key(user) || !refused.contains(user.as_str()));
+        }
     }
 
     /// The answer is of another epoch than the one in which the Hub is: the Room has lost its log since it said where it is, or since it answered. It is followed anew, and

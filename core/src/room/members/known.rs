@@ -1,7 +1,8 @@
 //! What a room has looked at of its members: a cache of rows and attachments.
 
 use super::Announcement;
-use crate::presence::Changes;
+use crate::limits;
+use crate::presence::{Changes, Member};
 use crate::room::Turn;
 use crate::roster::Roster;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,18 @@ impl Members {
 
     pub(in crate::room) fn count(&mut self, turn: Turn) -> u64 {
         self.roster.count(turn.now)
+    }
+
+    /// Those of them who are not there yet, and for whom there is no place.
+    pub(super) fn without_room(&mut self, joined: &[Member], turn: Turn) -> BTreeSet<String> {
+        let mut free = (limits::MEMBERS_MAX as u64).saturating_sub(self.count(turn));
+        let mut has_no_room = |user: &str| {
+            let is_new = !self.roster.has(user, turn.now);
+            let taken = u64::from(is_new && free > 0);
+            free -= taken;
+            is_new && taken == 0
+        };
+        joined.iter().map(|member| &member.user).filter(|user| has_no_room(user)).cloned().collect()
     }
 
     pub(super) fn is_inhabited(&mut self, turn: Turn) -> bool {

@@ -398,17 +398,72 @@ fn a_channel_that_is_full_takes_no_user_more_but_every_tab_of_those_who_are_ther
     world.report("v1:1:weur:0", &names, &[], false);
     world.connect("tab", "7");
     world.report("v1:1:weur:1", &["7", "8"], &[], false);
-    let report = Report {
-        version: VERSION,
-        hub: "v1:1:weur:1".into(),
-        at: world.now * 1000 + 999,
-        have: None,
-        whole: false,
-        joined: vec![Member { user: "new".into(), data: None }],
-        left: Vec::new(),
-        list: false,
-    };
-    let answer = world.decide(|room, turn, store, out| room.report(&report, turn, store, out));
-    assert!(answer.is_err_and(|refusal| refusal.code == Code::Overloaded));
+    // Beside a newcomer, one goes: that is heard all the same, and by a report of everybody as well.
+    for (at, whole, left) in [(998, false, vec!["8".to_owned()]), (999, true, Vec::new())] {
+        let member = |user: &str| Member { user: user.into(), data: None };
+        let joined = vec![member("new"), member("7")];
+        let (have, at, hub) = (None, world.now * 1000 + at, "v1:1:weur:1".to_owned());
+        let report = Report { version: VERSION, hub, at, have, whole, joined, left, list: true };
+        let answer = world.decide(|room, turn, store, out| room.report(&report, turn, store, out)).unwrap();
+        assert_eq!(
+            (answer.refused.as_slice(), answer.count),
+            (["new".to_owned()].as_slice(), limits::MEMBERS_MAX as u64)
+        );
+        assert_eq!(answer.list.unwrap().len(), limits::MEMBERS_LISTED);
+        let key = |user: &str| ("v1:1:weur:1".to_owned(), user.to_owned());
+        assert!(!world.store.members.contains_key(&key("new")) && world.store.members[&key("7")].gone == 0);
+        assert!(world.store.members[&key("8")].gone > 0);
+    }
     assert_eq!(world.sockets.len(), 1);
+    // As many as there are places for.
+    world.report("v1:1:weur:0", &[], &["9"], false);
+    world.wait(limits::LEAVE_GRACE_MS + 10);
+    let joined = ["x", "y"].map(|user| Member { user: user.into(), data: None }).to_vec();
+    let (have, at, hub) = (None, world.now * 1000 + 999, "v1:1:weur:1".to_owned());
+    let report = Report { version: VERSION, hub, at, have, whole: false, joined, left: Vec::new(), list: false };
+    let answer = world.decide(|room, turn, store, out| room.report(&report, turn, store, out)).unwrap();
+    assert_eq!((answer.refused, answer.count), (vec!["y".to_owned()], limits::MEMBERS_MAX as u64));
+}
+
+#[test]
+fn what_a_refused_connection_has_set_is_rung() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.alarm = None;
+    world.sleep();
+    world.store.failing = Some(StoreError::Full);
+    let (sockets, mut out) = (1, Vec::new());
+    let connect = Connect {
+        version: VERSION,
+        format: Format::Json,
+        user: Some("b".into()),
+        expires_at: None,
+        may_publish: false,
+        from: None,
+        data: None,
+    };
+    let turn = Turn { now: world.now, random: 9 };
+    world.store.present = world.sockets.values().map(|(session, _)| session.clone()).collect();
+    let input = Input::Connect { connect, connection: "2".into(), sockets };
+    world.room.handle(input, turn, &mut world.store, &mut out);
+    assert!(out.contains(&Output::WakeAt(world.now + limits::DELIVERY_RETRY_MAX_MS)), "{out:?}");
+}
+
+#[test]
+fn what_was_set_before_the_alarm_was_known_stands_if_it_is_earlier() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.connect("2", "b");
+    world.alarm = None;
+    // A trap: made anew inside the event, it learns of an alarm an hour ahead a moment later.
+    world.sleep();
+    world.disconnect("1");
+    let due = world.alarm.unwrap();
+    assert!(due <= world.now + limits::LEAVE_GRACE_MS + 1, "{due}");
+    world.room.armed(Some(world.now + 3_600_000));
+    let mut out = Vec::new();
+    world.room.wake_at(world.now + 600_000, &mut out);
+    assert_eq!((out, world.room.armed), (Vec::new(), Some(due)));
+    world.room.armed(Some(world.now + 1));
+    assert_eq!(world.room.armed, Some(world.now + 1));
 }

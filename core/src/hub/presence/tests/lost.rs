@@ -219,3 +219,41 @@ fn once_a_day_and_not_more_often_everything_is_asked_anew() {
         assert_eq!((alarms > 3000, follows), (true, 3));
     });
 }
+
+#[test]
+fn who_finds_no_place_loses_that_channel_and_the_others_hear_who_is_there() {
+    both(|side| {
+        side.comes("a", "a");
+        side.agreed(10, &["a"]);
+        side.comes("b", "b");
+        side.comes("a2", "a");
+        side.comes_alone("raw", "c", Format::Raw);
+        side.heard("b");
+        assert_eq!(side.agreed(11, &["a"]), said(&["b"], &[], Some(10), true));
+        let list = Some(vec![member("a")]);
+        let answer = Changes { after: Some(11), revision: 11, count: 3, list, ..Changes::default() };
+        let refused = |users: &[&str]| users.iter().map(|user| (*user).to_owned()).collect();
+        // The one that is told nothing, and one that has been told.
+        assert_eq!(side.report().unwrap().joined.len(), 1);
+        side.answered(Ok(Changes { refused: refused(&["c", "b"]), ..answer }));
+        assert_eq!(side.heard("a2"), [members(&["a"])]);
+        let told = side.heard.remove("b").unwrap();
+        assert!(
+            told.last().unwrap().contains(r#""unsubscribed","channel":"presence-a","code":"overloaded""#),
+            "{told:?}"
+        );
+        assert_eq!((side.closed.as_slice(), side.report()), (["raw".to_owned()].as_slice(), None));
+        side.goes("raw");
+        let left = side.report().map(|_| side.agreed(12, &[]).left);
+        assert!(left.is_none_or(|left| left == ["c"]));
+        assert_eq!((side.rows[&room()], side.report()), (false, None));
+        for _ in 0..3 {
+            side.rings();
+            assert_eq!(side.report(), None, "it is not said again");
+        }
+        // It may ask again.
+        side.says("b", r#"{"type":"subscribe","channel":"presence-a"}"#);
+        assert_eq!(side.agreed(20, &["a", "b"]).joined, ["b"]);
+        assert_eq!(side.heard("b").len(), 1);
+    });
+}

@@ -4,7 +4,7 @@ use super::{World, at, changed, id, listed, member, message, name};
 use crate::call::Begin;
 use crate::hub::{Input, Output, Slot, Stage};
 use crate::limits;
-use crate::presence::Member;
+use crate::presence::{Changes, Member};
 use crate::pusher::words;
 use crate::refusal::{Code, Refusal};
 use serde_json::{Value, json};
@@ -218,4 +218,31 @@ fn a_list_that_cannot_be_had_lets_the_client_come_back() {
     world.reported(A, Err(Refusal::new(Code::Overloaded, "too much")));
     assert_eq!(world.closed, [(slot, 4100)]);
     assert_eq!(world.session(slot).connection, id(slot));
+}
+
+#[test]
+fn who_finds_no_place_is_told_so_and_keeps_its_other_channels() {
+    let mut world = World::new("");
+    let one = there(&mut world, "7");
+    let other = world.has("a");
+    world.subscribes(other, A, Some(r#"{"user_id":"8"}"#));
+    let full = || Changes { refused: vec!["8".into()], after: Some(100), ..listed(100, 1, &[member("7", None)]) };
+    assert_eq!(world.reported(A, Ok(full())).joined, [member("8", None)]);
+    let told = world.reads(other);
+    let says =
+        json!({ "type": "overloaded", "error": "this channel has as many members as it can list", "status": 503 });
+    assert_eq!((event(&told), &told["channel"]), (("pusher:subscription_error".into(), says), &json!(A)));
+    assert!(!reports(&world));
+    world.silent();
+    world.delivers(A, 7, vec![message("8")], None);
+    assert_eq!(world.reads(one)["data"], "8");
+    world.delivers("a", 7, vec![message("9")], None);
+    assert_eq!(world.reads(other)["data"], "9");
+    world.silent();
+    // It may ask again.
+    world.subscribes(other, A, Some(r#"{"user_id":"8"}"#));
+    let both = listed(100, 2, &[member("7", None), member("8", None)]);
+    world.reported(A, Ok(Changes { after: Some(100), ..both }));
+    assert_eq!(list(&world.reads(other)).1, 2);
+    world.silent();
 }

@@ -289,6 +289,7 @@ pub(super) fn listed(revision: u64, count: u64, members: &[Member]) -> Changes {
         joined: Vec::new(),
         left: Vec::new(),
         list: Some(members.to_vec()),
+        refused: Vec::new(),
     }
 }
 
@@ -297,5 +298,5 @@ pub(super) fn changed(after: u64, count: u64, joined: Option<Member>, left: Opti
     let at = after + 1;
     let joined = joined.into_iter().map(|member| Joined { at, member }).collect();
     let left = left.into_iter().map(|user| Left { at, user: user.into() }).collect();
-    Changes { epoch: None, after: Some(after), revision: at, count, joined, left, list: None }
+    Changes { after: Some(after), revision: at, count, joined, left, ..Changes::default() }
 }
