@@ -30,6 +30,8 @@ pub(super) struct Outbox {
     free: Vec<u32>,
     next_slot: u32,
     next: u64,
+    /// The line that is asked first for a request: the one after that which posted last.
+    turn: usize,
     /// Of the row that was written last.
     stamp: u64,
     told: Told,
@@ -72,7 +74,8 @@ impl Outbox {
     ) -> Result<Self, StoreError> {
         let line = |target: &crate::webhook::Webhook| Line::new(target.url.clone(), target.batch);
         let lines = hooks.targets.iter().map(line).collect();
-        let mut outbox = Self { lines, free: Vec::new(), next_slot: 0, next: 0, stamp: 0, told: Told::default() };
+        let (free, told) = (Vec::new(), Told::default());
+        let mut outbox = Self { lines, free, next_slot: 0, next: 0, turn: 0, stamp: 0, told };
         let mut rows: Vec<Entry> = Vec::new();
         for (slot, text) in store.outbox()? {
             let head = Head::decode(&text).ok_or(StoreError::Failed)?;
@@ -107,7 +110,8 @@ impl Outbox {
         self.lines.iter().all(|line| line.rows.is_empty())
     }
 
-    /// Keeps events for those who want them, and what has been told with them. One row for each webhook that wants any of them; one where none does, but something has changed.
+    /// Keeps events for those who want them, and what has been told with them. One row for each webhook that wants any of them, and one more for every
+    /// [`limits::WEBHOOK_ROW_EVENTS`]; one where none does, but something has changed.
     pub(super) fn keep<S: Store>(&mut self, news: &[News], told: Told, hooks: &Hooks, turn: Turn, store: &mut S) {
         let before = core::mem::replace(&mut self.told, told);
         let mut written = false;
@@ -139,11 +143,8 @@ impl Outbox {
         let last = line.rows.back().filter(|row| line.rows.len() > 1 && row.head.has_room());
         let (mut entry, mut body, is_new) = match last {
             Some(last) => (last.clone(), store.outbox_body(last.slot)?.ok_or(StoreError::Failed)?, false),
-            None => (Entry { slot: self.next_slot, head: self.head(at, turn) }, String::new(), true),
+            None => (Entry { slot: self.slot(), head: self.head(at, turn) }, String::new(), true),
         };
-        if is_new && let Some(slot) = self.free.last() {
-            entry.slot = *slot;
-        }
         let (before, mut count) = (entry.head.bytes, 0);
         for text in texts {
             if !entry.head.has_room() {
@@ -161,10 +162,7 @@ impl Outbox {
         entry.head.last = turn.now;
         self.put(&mut entry, &body, store)?;
         if is_new {
-            if self.free.pop().is_none() {
-                self.next_slot += 1;
-            }
-            self.next += 1;
+            self.use_slot();
         }
         let bytes = entry.head.bytes - before;
         self.line(at, |line| {
@@ -178,6 +176,19 @@ impl Outbox {
             }
         });
         Ok(count)
+    }
+
+    /// Where the next row is to be written.
+    fn slot(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.next_slot)
+    }
+
+    /// It was written there.
+    fn use_slot(&mut self) {
+        if self.free.pop().is_none() {
+            self.next_slot += 1;
+        }
+        self.next += 1;
     }
 
     fn head(&self, at: usize, turn: Turn) -> Head {
@@ -195,7 +206,7 @@ impl Outbox {
 
     /// Writes a row without events.
     fn mark<S: Store>(&mut self, store: &mut S) -> Result<(), StoreError> {
-        let slot = self.free.last().copied().unwrap_or(self.next_slot);
+        let slot = self.slot();
         self.put(&mut Entry { slot, head: Head::default() }, "", store)?;
         if self.free.is_empty() {
             self.free.push(slot);
@@ -232,20 +243,23 @@ impl Outbox {
         }
     }
 
-    /// The row that is next then says how many were lost before it. It was never tried.
+    /// The row that is next then says how many were lost before it, or else the next that is written. It was never tried.
     fn count_lost<S: Store>(&mut self, at: usize, nth: usize, lost: u64, store: &mut S) {
         let Some(mut row) = self.lines.get(at).and_then(|line| line.rows.get(nth)).cloned() else { return };
         row.head.lost += lost;
-        let body = store.outbox_body(row.slot).ok().flatten();
-        if lost == 0 || body.is_none_or(|body| self.put(&mut row, &body, store).is_err()) {
+        if lost == 0 {
             return;
+        }
+        let body = store.outbox_body(row.slot).ok().flatten();
+        if body.is_none_or(|body| self.put(&mut row, &body, store).is_err()) {
+            return self.line(at, |line| line.unwritten += lost);
         }
         if let Some(place) = self.lines.get_mut(at).and_then(|line| line.rows.get_mut(nth)) {
             *place = row;
         }
     }
 
-    /// The requests that are to be made now.
+    /// The requests that are to be made now: where not all webhooks can have theirs, each in its turn. One row when what cannot be read is too old to be tried again.
     pub(super) fn posts<S: Store>(
         &mut self,
         hooks: &Hooks,
@@ -255,24 +269,22 @@ impl Outbox {
     ) -> Vec<Post> {
         let mut under_way = self.lines.iter().filter(|line| line.sent.is_some()).count();
         let mut posts = Vec::new();
-        for line in &mut self.lines {
+        let (before, after) = (0..self.turn, self.turn..self.lines.len());
+        for at in after.chain(before) {
+            if under_way >= limits::WEBHOOK_CALLS_AT_ONCE {
+                break;
+            }
+            let Some(line) = self.lines.get_mut(at) else { continue };
             let waits = line.sent.is_some() || line.retry_at.is_some_and(|at| at > turn.now);
-            let Some(first) = line.rows.front().filter(|_| !waits && under_way < limits::WEBHOOK_CALLS_AT_ONCE) else {
-                continue;
-            };
+            let Some(first) = line.rows.front().filter(|_| !waits) else { continue };
             let Ok(Some(body)) = store.outbox_body(first.slot) else {
                 line.fail(turn);
+                self.expire(at, turn, store);
                 continue;
             };
-            let lost = (first.head.lost > 0).then(|| lost_event(channel, first.head.lost));
-            let events: Vec<&str> = lost.as_deref().into_iter().chain(body.split('\n')).collect();
-            let events = events.iter().copied().filter(|text| !text.is_empty());
-            let most = if line.batch { usize::MAX } else { 1 };
-            let events: Vec<&str> = events.skip(line.taken).take(most).collect();
-            let id = first.head.id((!line.batch).then_some(line.taken));
-            posts.push(hooks.post(&line.url, id, first.head.at, &events, turn.random));
-            line.sent = Some(Sent { ticket: turn.random, events: events.len().max(1) });
+            posts.extend(line.post(&body, hooks, channel, turn));
             under_way += 1;
+            self.turn = at + 1;
         }
         posts
     }
@@ -309,16 +321,20 @@ impl Outbox {
             slots.push(slot);
         }
         if line.rows.is_empty() && total > 0 {
-            let slot = self.next_slot;
-            let mut entry = Entry { slot, head: self.head(at, turn) };
+            let mut entry = Entry { slot: self.slot(), head: self.head(at, turn) };
             entry.head.lost += total;
-            if self.put(&mut entry, "", store).is_ok() {
-                (self.next_slot, self.next) = (slot + 1, self.next + 1);
-                self.line(at, |line| {
+            let written = self.put(&mut entry, "", store).is_ok();
+            if written {
+                self.use_slot();
+            }
+            self.line(at, |line| {
+                if written {
                     line.unwritten = 0;
                     line.push(entry);
-                });
-            }
+                } else {
+                    line.unwritten += total;
+                }
+            });
         } else {
             self.count_lost(at, 0, total, store);
         }
@@ -374,6 +390,19 @@ impl Line {
         let lost = if told { 0 } else { row.head.lost };
         let events = row.head.events.saturating_sub(taken - usize::from(told));
         Some((row.slot, events as u64 + lost))
+    }
+
+    /// The next request, with what the first row says.
+    fn post(&mut self, body: &str, hooks: &Hooks, channel: &ChannelName, turn: Turn) -> Option<Post> {
+        let first = self.rows.front()?;
+        let lost = (first.head.lost > 0).then(|| lost_event(channel, first.head.lost));
+        let events: Vec<&str> = lost.as_deref().into_iter().chain(body.split('\n')).collect();
+        let events = events.iter().copied().filter(|text| !text.is_empty());
+        let most = if self.batch { usize::MAX } else { 1 };
+        let events: Vec<&str> = events.skip(self.taken).take(most).collect();
+        let id = first.head.id((!self.batch).then_some(self.taken));
+        self.sent = Some(Sent { ticket: turn.random, events: events.len().max(1) });
+        Some(hooks.post(&self.url, id, first.head.at, &events, turn.random))
     }
 
     fn fail(&mut self, turn: Turn) {

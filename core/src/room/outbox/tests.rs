@@ -523,3 +523,100 @@ fn rows_are_replaced_and_a_url_that_is_gone_is_not_called() {
     world.wait(20_000);
     assert!(world.posts.is_empty() && world.store.written == written);
 }
+
+#[test]
+fn each_webhook_has_its_turn_where_not_all_can_have_theirs_at_once() {
+    let urls: Vec<String> = (0..limits::WEBHOOKS_MAX).map(|nth| format!("https://{nth}.example.com/")).collect();
+    let hooks: Vec<Value> = urls.iter().map(|url| json!({ "url": url, "batch": false })).collect();
+    let mut world = World::new("lobby", &json!(hooks));
+    let bodies: Vec<String> = (0..10).map(|nth| nth.to_string()).collect();
+    world.say(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut taken: Vec<String> = Vec::new();
+    for _ in 0..2 * urls.len() {
+        assert_eq!(world.posts.len(), limits::WEBHOOK_CALLS_AT_ONCE);
+        let url = world.posts[0].url.clone();
+        world.answer(&url, true);
+        taken.push(url);
+    }
+    for url in &urls {
+        assert_eq!(taken.iter().filter(|other| *other == url).count(), 2, "{taken:?}");
+    }
+}
+
+#[test]
+fn what_was_lost_takes_the_place_of_a_row_that_is_spent() {
+    let mut world = World::new("lobby", &one(true));
+    for round in 1..=4 {
+        world.say(&["x"]);
+        let start = world.now;
+        while world.now < start + limits::WEBHOOK_AGE_MAX_MS + 100_000 {
+            if world.posts.is_empty() {
+                world.wait(1_000);
+            } else {
+                world.answer(A, false);
+            }
+        }
+        while world.posts.is_empty() {
+            world.wait(1_000);
+        }
+        assert_eq!(world.take_all(A), ["dormouse_lost 1"]);
+        assert!(world.store.outbox.len() <= 2, "round {round}: {}", world.store.outbox.len());
+    }
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_given_up_like_one_that_is_not_taken() {
+    let mut world = World::new("lobby", &one(true));
+    world.say(&["1"]);
+    world.say(&["2"]);
+    // It is known, and its events are not there any more.
+    world.answer(A, false);
+    world.store.outbox.pop_first().unwrap();
+    let start = world.now;
+    while world.now < start + limits::WEBHOOK_AGE_MAX_MS + 200_000 && world.posts.is_empty() {
+        world.wait(1_000);
+    }
+    assert!(world.now >= start + limits::WEBHOOK_AGE_MAX_MS, "not before its time");
+    assert_eq!(world.take_all(A), ["dormouse_lost 2"]);
+}
+
+#[test]
+fn a_count_that_cannot_be_written_is_told_with_the_next_row() {
+    for both in [false, true] {
+        let mut world = World::new("lobby", &one(true));
+        world.say(&["old"]);
+        let start = world.now;
+        let fail_until = |world: &mut World, end: u64| {
+            while world.now < end {
+                if world.posts.is_empty() {
+                    world.wait(1_000);
+                } else {
+                    world.answer(A, false);
+                }
+            }
+        };
+        fail_until(&mut world, start + limits::WEBHOOK_AGE_MAX_MS - 100_000);
+        if both {
+            // There is a row behind it, which would say it.
+            world.say(&["young"]);
+        }
+        while world.posts.is_empty() {
+            world.wait(1_000);
+        }
+        world.now = start + limits::WEBHOOK_AGE_MAX_MS + 1;
+        world.store.failing = Some(StoreError::Full);
+        world.answer(A, false);
+        world.store.failing = None;
+        if both {
+            while world.posts.is_empty() {
+                world.wait(1_000);
+            }
+            assert_eq!(world.take_all(A), ["client_event young"]);
+        }
+        world.say(&["new"]);
+        while world.posts.is_empty() {
+            world.wait(1_000);
+        }
+        assert_eq!(world.take_all(A), ["dormouse_lost 1", "client_event new"]);
+    }
+}
