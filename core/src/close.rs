@@ -33,7 +33,7 @@ pub struct Close {
 pub enum Whose {
     /// The one with this id.
     Connection(String),
-    /// Those of this user: whose token, when they connected, said so.
+    /// Those of this user: whose token said so, when they connected or with a `subscribe`, or who signed in.
     User(String),
 }
 
