@@ -93,15 +93,14 @@ impl Home {
         });
     }
 
-    /// Once around: a batch for each that can take one, as far as all of them together stay within bounds. How many could.
+    /// Once around: a batch for each that can take one, as far as all of them together stay within bounds; past these the others are first in the next round. Who has taken nothing
+    /// for too long is closed in either case: else some who do not read would stop everybody's replay for good. How many could.
     async fn round(self: &Rc<Self>) -> usize {
         let mut unsent = self.laggards.unsent();
         let mut served = 0;
+        let mut waiting = Vec::new();
         let turns = self.laggards.queue.borrow().len();
         for _ in 0..turns {
-            if unsent > limits::REPLAY_TOTAL_BYTES {
-                break;
-            }
             let Some((socket, since)) = self.laggards.queue.borrow_mut().pop_front() else { break };
             if !self.laggards.has(&socket) {
                 continue;
@@ -109,6 +108,11 @@ impl Home {
             let before = socket.buffered_amount();
             if before > limits::REPLAY_SOCKET_BYTES {
                 self.wait_or_close(socket, since);
+                continue;
+            }
+            if unsent > limits::REPLAY_TOTAL_BYTES {
+                // It could take more: that it has to wait is no fault of its own.
+                waiting.push((socket, now()));
                 continue;
             }
             let Some(session) = sockets::session(&socket) else {
@@ -123,6 +127,9 @@ impl Home {
                 self.laggards.queue.borrow_mut().push_back((socket, now()));
             }
             Delay::from(Duration::ZERO).await;
+        }
+        for one in waiting.into_iter().rev() {
+            self.laggards.queue.borrow_mut().push_front(one);
         }
         served
     }
