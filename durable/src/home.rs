@@ -54,6 +54,8 @@ pub(crate) struct Home {
     /// A socket that is connecting, and what became of it.
     arriving: RefCell<Option<WebSocket>>,
     refused: RefCell<Option<Refusal>>,
+    /// One that the core let in, and that could not be accepted.
+    stillborn: RefCell<Option<Session>>,
     /// Called when what was written is on the disk, with the error if it is not.
     told: Closure<dyn FnMut(JsValue)>,
     waiting: RefCell<HashMap<u64, Function>>,
@@ -114,6 +116,7 @@ impl Home {
             current: RefCell::default(),
             arriving: RefCell::default(),
             refused: RefCell::default(),
+            stillborn: RefCell::default(),
             waiting: RefCell::default(),
             tickets: Cell::new(0),
             laggards: Laggards::default(),
@@ -251,7 +254,11 @@ impl Home {
         self.deserted.set(false);
         if let Err(error) = sockets::accept(&self.state, &socket, &session) {
             console_error!("accept: {error:?}");
+            // It may have been accepted, and only its attachment not: then nobody would ever close it.
+            sockets::forget(&socket);
+            sockets::close(&socket, Code::Internal.close_code(), Code::Internal.name());
             *self.refused.borrow_mut() = Some(Refusal::new(Code::Internal, "the connection could not be accepted"));
+            *self.stillborn.borrow_mut() = Some(session);
             return;
         }
         self.open.set(Some(open + 1));
@@ -272,6 +279,9 @@ impl Home {
         let connection = in_room(&random_id(), &self.channel);
         self.drive(Input::Connect { connect, connection, sockets: self.open() });
         self.arriving.take();
+        if let Some(session) = self.stillborn.take() {
+            self.drive(Input::Left { session, sockets: self.open() });
+        }
         match self.refused.take() {
             Some(refusal) => Ok(refuse(&refusal)),
             None => Response::from_websocket(client.into()).map(web_sys::Response::from),
