@@ -25,7 +25,7 @@ pub(crate) async fn publish(
     head: &Head<'_>,
 ) -> Result<web_sys::Response, Refusal> {
     let publisher = identify(config, head, now_s())?;
-    let body = body(request, head).await?;
+    let body = body(request, head, limits::PUBLISH_BODY_BYTES_MAX).await?;
     let app = publisher.prove(head, &body)?;
     let order = order(app, route, head, body)?;
     let answers = call_all(env, &app.id, order.targets()).await;
@@ -58,16 +58,15 @@ async fn call(env: &Env, app: &str, target: Target) -> (Target, Vec<Outcome>) {
     (target, outcomes)
 }
 
-/// The body, at most as long as it may be: by its length where that is given, else by counting while it comes.
-pub(crate) async fn body(request: &web_sys::Request, head: &Head<'_>) -> Result<Vec<u8>, Refusal> {
+/// The body, at most so many bytes: by its length where that is given, else by counting while it comes.
+pub(crate) async fn body(request: &web_sys::Request, head: &Head<'_>, most: usize) -> Result<Vec<u8>, Refusal> {
     let encoding = head.header("content-encoding").unwrap_or_default();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
         return Err(Refusal::new(Code::UnsupportedEncoding, "send the body as it is, without Content-Encoding"));
     }
-    let too_large =
-        || Refusal::new(Code::TooLarge, format!("a publish has at most {} bytes", limits::PUBLISH_BODY_BYTES_MAX));
+    let too_large = || Refusal::new(Code::TooLarge, format!("a publish has at most {most} bytes"));
     let length = head.header("content-length").and_then(|length| length.parse::<usize>().ok());
-    if length.is_some_and(|length| length > limits::PUBLISH_BODY_BYTES_MAX) {
+    if length.is_some_and(|length| length > most) {
         return Err(too_large());
     }
     if length.is_some() {
@@ -79,7 +78,7 @@ pub(crate) async fn body(request: &web_sys::Request, head: &Head<'_>) -> Result<
     let mut body = Vec::new();
     while let Some(chunk) = stream.next().await {
         body.extend(chunk.map_err(broken)?);
-        if body.len() > limits::PUBLISH_BODY_BYTES_MAX {
+        if body.len() > most {
             return Err(too_large());
         }
     }

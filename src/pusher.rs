@@ -26,7 +26,11 @@ pub(crate) async fn answer(
 ) -> Result<web_sys::Response, Refusal> {
     let publisher = caller(config, call, head, now_s())?;
     // Also where a body says nothing, the signature is over it: libraries post `{}`.
-    let body = if call.action.method() == "POST" { body(request, head).await? } else { Vec::new() };
+    let body = if call.action.method() == "POST" {
+        body(request, head, limits::PUSHER_BODY_BYTES_MAX).await?
+    } else {
+        Vec::new()
+    };
     let app = publisher.prove(head, &body)?;
     let answer = match &call.action {
         Action::Events | Action::BatchEvents => publish(env, app, call, &body).await?,
