@@ -65,7 +65,8 @@ pub struct Rule {
     pub publish: bool,
     /// Size of one message's data in bytes.
     pub message_bytes: usize,
-    /// Frames per second that one connection may send.
+    /// Frames per second that one connection may send, twice as many at once. Of a connection of many channels: what it may publish, in all channels with the same rate
+    /// together; its frames have [`limits::HUB_FRAME_RATE`].
     pub client_rate: u32,
     /// Sockets that a channel's own object holds; the Worker leads the others to Hubs. 0: all of them.
     pub connections: usize,
