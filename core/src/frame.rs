@@ -4,7 +4,8 @@ pub mod many;
 pub mod members;
 
 use crate::channel::ChannelName;
-use crate::message::{Message, Payload, check_event, check_id};
+use crate::json::object;
+use crate::message::{Message, Payload, check_client_event, check_id};
 use crate::position::Position;
 use crate::pusher::words;
 use crate::refusal::{Code, Refusal};
@@ -30,6 +31,17 @@ pub enum Frame {
     Text(String),
     /// A binary frame.
     Binary(Vec<u8>),
+}
+
+impl Frame {
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// Why a range of messages cannot be had.
@@ -222,13 +234,13 @@ pub fn parse(text: &str) -> Result<Message, Refusal> {
         #[serde(default)]
         id: Option<String>,
     }
-    let frame: Publish<'_> = serde_json::from_str(text).map_err(|error| {
+    let frame: Publish<'_> = object(text).map_err(|error| {
         Refusal::new(Code::InvalidJson, format!("a frame is {{\"type\":\"publish\",\"data\":…}}: {error}"))
     })?;
     if frame.r#type != "publish" {
         return Err(Refusal::new(Code::InvalidField, "type: publish is the only one"));
     }
-    check_event(frame.event.as_deref())?;
+    check_client_event(frame.event.as_deref())?;
     check_id(frame.id.as_deref())?;
     Ok(Message::new(frame.event, Payload::Json(frame.data.get().to_owned()), frame.id))
 }
@@ -301,6 +313,10 @@ mod tests {
             r#"{"type":"publish","data":1,"id":7}"#,
             r#"{"type":"publish","data":1,"id":""}"#,
             r#"{"type":"publish","data":1,"event":"a\nb"}"#,
+            r#"{"type":"publish","data":1,"event":"pusher:ping"}"#,
+            r#"{"type":"publish","data":1,"event":"close"}"#,
+            r#"["publish","e",1,"7"]"#,
+            r#" ["publish",null,1,null]"#,
             r#"{"type":"publish","data":}"#,
             r#"{"type":"publish","data":1,"data":2}"#,
             r#"{"type":1,"data":1}"#,

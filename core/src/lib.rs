@@ -17,6 +17,7 @@ pub mod edge;
 pub mod frame;
 pub mod head;
 pub mod hub;
+mod json;
 pub mod limits;
 pub mod link;
 mod log;

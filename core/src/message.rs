@@ -2,7 +2,9 @@
 
 use crate::limits;
 use crate::position::Position;
+use crate::pusher::words;
 use crate::refusal::{Code, Refusal};
+use crate::stream;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -131,7 +133,8 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// An event's name: 1 to 200 characters, none of them a control character (it becomes a line of an event stream).
+/// An event's name: 1 to 200 characters, none of them a control character (it becomes a line of an event stream), and no name of what Dormouse says itself in Pusher's
+/// protocol: clients would believe it.
 pub fn check_event(event: Option<&str>) -> Result<(), Refusal> {
     let Some(event) = event else { return Ok(()) };
     if event.is_empty() || event.chars().count() > limits::EVENT_NAME_MAX || event.chars().any(char::is_control) {
@@ -139,7 +142,24 @@ pub fn check_event(event: Option<&str>) -> Result<(), Refusal> {
         let message = format!("event: 1 to {most} characters, no control characters");
         return Err(Refusal::new(Code::InvalidField, message));
     }
+    if let Some(prefix) = words::RESERVED.into_iter().find(|prefix| event.starts_with(prefix)) {
+        let message = format!("event: names that begin with {prefix} are the protocol's own");
+        return Err(Refusal::new(Code::InvalidField, message));
+    }
     Ok(())
+}
+
+/// The name of an event that a client of the `plain` dialect publishes: also none that event streams use themselves, or it could speak for the server there. The app's
+/// servers may, and know what they do: Pusher's take any of them.
+pub fn check_client_event(event: Option<&str>) -> Result<(), Refusal> {
+    check_event(event)?;
+    match event.filter(|event| stream::OWN_EVENTS.contains(event)) {
+        Some(event) => {
+            let message = format!("event: {event} is a name of event streams themselves, which clients may not use");
+            Err(Refusal::new(Code::InvalidField, message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A message id: 1 to 128 bytes.
@@ -179,7 +199,7 @@ fn digest(event: Option<&str>, payload: &Payload) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Message, Payload, check_event, check_id};
+    use super::{Message, Payload, check_client_event, check_event, check_id};
 
     #[test]
     fn raw_bodies_are_sorted_by_type_and_by_what_they_are() {
@@ -214,6 +234,16 @@ mod tests {
         for event in ["", "a\nb", "a\rb", "\0", &"x".repeat(201)] {
             assert!(check_event(Some(event)).is_err());
         }
+        for event in ["pusher:ping", "pusher_internal:member_removed", "dormouse:gap", "dormouse:", "pusher:x"] {
+            assert!(check_event(Some(event)).unwrap_err().message.contains("the protocol's own"), "{event}");
+        }
+        for event in ["pusher", "pusher-ping", "client-pusher:ping", "Pusher:ping", "dormouse", "App\\Events\\Paid"] {
+            assert!(check_event(Some(event)).is_ok() && check_client_event(Some(event)).is_ok(), "{event}");
+        }
+        for event in ["welcome", "subscribed", "gap", "close", "members", "presence", "binary"] {
+            assert!(check_event(Some(event)).is_ok() && check_client_event(Some(event)).is_err(), "{event}");
+        }
+        assert!(check_client_event(Some("pusher:ping")).is_err() && check_client_event(None).is_ok());
         assert!(
             check_id(Some(&"x".repeat(128))).is_ok()
                 && check_id(Some(&"x".repeat(129))).is_err()

@@ -7,17 +7,7 @@ pub mod auth;
 pub mod words;
 
 use crate::message::Payload;
-use serde::Deserialize;
-use serde::de::Error;
 use std::borrow::Cow;
-
-/// Reads a JSON object. A list of the values alone would do for serde, and is none.
-pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
-    if text.trim_start().starts_with('[') {
-        return Err(serde_json::Error::custom("it is a list"));
-    }
-    serde_json::from_str(text)
-}
 
 /// A message's data as Pusher has it: a string. What was published as JSON is its text, whatever route it came by.
 #[must_use]

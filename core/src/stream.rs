@@ -12,6 +12,8 @@ use serde_json::json;
 
 /// The event under which bytes come, in base64.
 const BINARY: &str = "binary";
+/// The names of everything that a stream says by itself, and of bytes: what a client publishes may have none of them.
+pub(crate) const OWN_EVENTS: [&str; 7] = ["welcome", "subscribed", "gap", "close", "members", "presence", BINARY];
 /// A comment, to keep intermediaries from closing a silent stream.
 pub const COMMENT: &str = ":\n\n";
 

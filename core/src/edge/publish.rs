@@ -156,7 +156,7 @@ fn item(body: Body<'_>) -> Result<Item, Refusal> {
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
-    serde_json::from_str(text).map_err(|error| Refusal::new(Code::InvalidJson, error.to_string()))
+    crate::json::object(text).map_err(|error| Refusal::new(Code::InvalidJson, error.to_string()))
 }
 
 fn within(nth: usize, refusal: &Refusal) -> Refusal {

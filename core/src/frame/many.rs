@@ -3,7 +3,8 @@
 use super::Frame;
 use crate::call::Begin;
 use crate::channel::ChannelName;
-use crate::message::{Message, Payload, check_event, check_id};
+use crate::json::object;
+use crate::message::{Message, Payload, check_client_event, check_id};
 use crate::position::Position;
 use crate::presence::MemberData;
 use crate::refusal::{Code, Refusal};
@@ -202,7 +203,7 @@ struct In<'a> {
 
 /// Reads a client's text frame.
 pub fn parse(text: &str) -> Result<Ask, Refusal> {
-    let frame: In<'_> = serde_json::from_str(text).map_err(|error| {
+    let frame: In<'_> = object(text).map_err(|error| {
         Refusal::new(Code::InvalidJson, format!("a frame is {{\"type\":…,\"channel\":…}}: {error}"))
     })?;
     let channel = ChannelName::parse(&frame.channel)?;
@@ -230,7 +231,7 @@ pub fn parse(text: &str) -> Result<Ask, Refusal> {
             Ok(Ask::History { channel, from: from.unwrap_or(Begin::Last(crate::limits::PAGE_MESSAGES_DEFAULT)) })
         }
         ("publish", Some(data)) if !is_read => {
-            check_event(frame.event.as_deref())?;
+            check_client_event(frame.event.as_deref())?;
             check_id(frame.id.as_deref())?;
             let message = Message::new(frame.event, Payload::Json(data.get().to_owned()), frame.id);
             Ok(Ask::Publish { channel, message })
@@ -288,6 +289,10 @@ mod tests {
             r#"{"type":"publish","channel":"a"}"#,
             r#"{"type":"publish","channel":"a","data":1,"last":1}"#,
             r#"{"type":"publish","channel":"a","data":1,"event":"a\nb"}"#,
+            r#"{"type":"publish","channel":"a","data":1,"event":"pusher_internal:member_removed"}"#,
+            r#"{"type":"publish","channel":"a","data":1,"event":"close"}"#,
+            r#"["subscribe","a",null,null,null,null,null,null]"#,
+            r#"["publish","a",null,null,null,null,1,null]"#,
             r#"{"type":"other","channel":"a"}"#,
         ] {
             assert!(parse(text).is_err(), "{text}");

@@ -1,7 +1,7 @@
 //! What clients of the `pusher` dialect say.
 
-use super::object;
 use crate::channel::ChannelName;
+use crate::json::object;
 use crate::message::{Payload, check_event, present};
 use crate::refusal::{Code, Refusal};
 use serde::Deserialize;

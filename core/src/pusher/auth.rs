@@ -1,8 +1,8 @@
 //! Signatures of Pusher's sockets: what an app signs for a client, and what is in it. HMAC-SHA256, in hexadecimal, behind the app's key and a colon.
 
-use super::object;
 use crate::channel::ChannelName;
 use crate::config::App;
+use crate::json::object;
 use crate::limits;
 use crate::presence::MemberData;
 use crate::refusal::{Code, Refusal};

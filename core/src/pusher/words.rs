@@ -16,6 +16,8 @@ use serde::ser::{SerializeMap, Serializer};
 pub const PING: &str = r#"{"event":"pusher:ping","data":{}}"#;
 /// Its answer.
 pub const PONG: &str = r#"{"event":"pusher:pong","data":{}}"#;
+/// What the names of all events begin with that the server says itself: nobody may publish such a one.
+pub(crate) const RESERVED: [&str; 3] = ["pusher:", "pusher_internal:", "dormouse:"];
 /// The name of an event that was published without one.
 pub(crate) const NAMELESS: &str = "message";
 /// How long a client may hear nothing before it asks whether anybody is there, in seconds: what pusher-js does anyway.

@@ -134,7 +134,15 @@ fn what_is_no_event_is_refused() {
     let many = many.join(",");
     for (body, code, words) in [
         ("", Code::InvalidJson, ""),
-        ("[]", Code::InvalidJson, "Event"),
+        ("[]", Code::InvalidJson, "it is a list"),
+        (r#"["n","d","lobby",null,null,null,null]"#, Code::InvalidJson, "it is a list"),
+        (
+            r#"{"name":"pusher:ping","data":"","channel":"a"}"#,
+            Code::InvalidField,
+            "name: names that begin with pusher:",
+        ),
+        (r#"{"name":"pusher_internal:x","data":"","channel":"a"}"#, Code::InvalidField, "pusher_internal: are"),
+        (r#"{"name":"dormouse:gap","data":"","channel":"a"}"#, Code::InvalidField, "dormouse: are"),
         ("{", Code::InvalidJson, ""),
         ("{}", Code::InvalidField, "name"),
         (r#"{"name":7,"data":"","channel":"a"}"#, Code::InvalidJson, "string"),
@@ -184,6 +192,8 @@ fn a_batch_has_ten_events_of_a_channel_each() {
     let (status, message) = refused(of(&[event, r#"{"name":"e","data":"12345","channel":"tiny"}"#]));
     assert!(status == 413 && message.starts_with("batch[1]: The data content of this event"), "{message}");
     assert_eq!(refused(of(&[r#"{"name":"e","data":"1","channels":["a"]}"#])).0, 400);
+    assert_eq!(refused(of(&[r#"["e","1","a",null,null,null,null]"#])).0, 400);
+    assert_eq!(refused(batch(&format!("[[{event}]]"))).0, 400);
     assert_eq!((refused(of(&["7"])).0, refused(batch("{}")).0, refused(batch(r#"{"batch":{}}"#)).0), (400, 400, 400));
 }
 

@@ -9,6 +9,7 @@ use crate::config::App;
 use crate::connection::ConnectionId;
 use crate::edge::channels::Tally;
 use crate::edge::publish::{Item, Order, Target};
+use crate::json;
 use crate::limits;
 use crate::message::{Message, NewMessage, check_event, check_id};
 use crate::pusher::payload;
@@ -77,8 +78,7 @@ pub fn trigger(app: &App, call: &Call, body: &[u8]) -> Result<Trigger, Refusal> 
 
 fn item(app: &App, event: Event<'_>) -> Result<(Item, Option<String>), Refusal> {
     let name = event.name.ok_or_else(|| field("name: what the event is called"))?;
-    check_event(Some(&name))
-        .map_err(|_| field(format!("name: 1 to {} characters, no control characters", limits::EVENT_NAME_MAX)))?;
+    check_event(Some(&name)).map_err(|refusal| field(refusal.message.replacen("event:", "name:", 1)))?;
     check_id(event.id.as_deref())?;
     let data = event.data.ok_or_else(|| field("data: what the event carries"))?;
     let data: String = serde_json::from_str(data.get())
@@ -130,7 +130,7 @@ fn socket_id(id: String) -> Result<String, Refusal> {
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
-    serde_json::from_str(text).map_err(|error| Refusal::new(Code::InvalidJson, error.to_string()))
+    json::object(text).map_err(|error| Refusal::new(Code::InvalidJson, error.to_string()))
 }
 
 impl Trigger {
