@@ -18,12 +18,8 @@ pub(crate) enum Fault {
 
 /// Reads a frame as the message that its client publishes.
 pub(crate) fn read(format: Format, rule: &Rule, may_publish: bool, frame: Frame) -> Result<Message, Fault> {
-    let length = match &frame {
-        Frame::Text(text) => text.len(),
-        Frame::Binary(bytes) => bytes.len(),
-    };
     let envelope = if format.is_raw() { 0 } else { limits::FRAME_ENVELOPE_BYTES };
-    if length > rule.message_bytes + envelope {
+    if frame.size() > rule.message_bytes + envelope {
         return Err(Fault::TooLong);
     }
     let message = match frame {
@@ -57,7 +53,12 @@ pub(crate) fn too_large(most: usize) -> Refusal {
     Refusal::new(Code::TooLarge, format!("a message has at most {most} bytes"))
 }
 
-/// What who speaks too often is told.
+/// What who speaks too often is told, once for all frames in a row that come too soon.
 pub(crate) fn too_often(most: u32) -> Refusal {
-    Refusal::new(Code::RateLimited, format!("{most} frames per second; this one was not looked at"))
+    Refusal::new(Code::RateLimited, format!("{most} frames per second; what is more is not looked at"))
+}
+
+/// What who publishes too often is told, where the frame had to be read to know it.
+pub(crate) fn published_too_often(most: u32) -> Refusal {
+    Refusal::new(Code::RateLimited, format!("{most} publishes per second; this one is not published"))
 }

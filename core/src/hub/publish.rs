@@ -59,7 +59,11 @@ impl Hub {
             return self.object(slot, Some(channel), id.as_deref(), &refusal, out);
         }
         if let Err(strikes) = self.rate(rule.client_rate).take(&connection, turn.now) {
-            return self.too_often(slot, strikes, rule.client_rate, out);
+            let refusal = speech::published_too_often(rule.client_rate);
+            if strikes > limits::RATE_STRIKES_MAX {
+                return self.dismiss(slot, refusal.code.close_code(), &refusal, out);
+            }
+            return self.object(slot, Some(channel), id.as_deref(), &refusal, out);
         }
         self.send_on(slot, channel, message, out);
     }

@@ -366,7 +366,10 @@ fn publishes_keep_their_order_and_share_the_next_call() {
     assert!(told[0].contains(r#""id":"2","code":"overloaded""#) && told[1].contains(r#""id":"3""#), "{told:?}");
     says(&mut hub, slot, &publish(4));
     let out = says(&mut hub, slot, &publish(5));
-    assert!(sent(&out, slot)[0].contains("rate_limited"), "two a second, four at once: {out:?}");
+    let expected = r#"{"type":"error","channel":"chat","id":"5","code":"rate_limited","message":"2 publishes per second; this one is not published"}"#;
+    assert_eq!(sent(&out, slot), [expected], "two a second, four at once");
+    let again = says(&mut hub, slot, &publish(6));
+    assert!(sent(&again, slot)[0].contains(r#""id":"6","code":"rate_limited""#), "each of them: {again:?}");
 }
 
 #[test]
