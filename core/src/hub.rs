@@ -65,7 +65,7 @@ pub struct Hub {
     /// How often connections may speak, and how often they may publish, by the rate that a rule allows.
     frames: Buckets,
     publishes: BTreeMap<u32, Buckets>,
-    /// Bytes sent to sockets since the last look for slow ones.
+    /// Bytes that any one socket may have been sent since the last look for slow ones.
     unlooked_bytes: usize,
     /// When the alarm will ring.
     armed: Option<u64>,
@@ -165,6 +165,7 @@ impl Hub {
         self.report_all(out);
         self.look_after_tabs(begin, out);
         self.tally_all(out);
+        self.look_for_slow(begin, out);
         self.calls.start(out);
     }
 
@@ -219,10 +220,7 @@ impl Hub {
         self.report_all(out);
         self.look_after_tabs(begin, out);
         self.tally_all(out);
-        if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
-            self.unlooked_bytes = 0;
-            out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX, code: self.too_slow() });
-        }
+        self.look_for_slow(begin, out);
         self.calls.start(out);
         self.relays.start(out);
     }

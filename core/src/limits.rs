@@ -92,7 +92,7 @@ pub const SOCKETS_MAX: usize = 32_000;
 /// costs it one request, however many sockets it has. Past it: 503 `full`, and the Worker goes on to a Hub.
 pub const ROOM_SOCKETS_DEFAULT: usize = 4_000;
 /// Frames per second and connection unless a rule says otherwise (Pusher's own bound for client events); bursts of
-/// twice as many are let through. Past it: `rate_limited`, and the frame is not looked at.
+/// twice as many are let through. Past it: `rate_limited`, once for all in a row, and the frame is not looked at.
 pub const CLIENT_RATE_DEFAULT: u32 = 10;
 /// The highest rate that a rule may allow: one object does about 1,000 events per second for everyone together.
 pub const CLIENT_RATE_MAX: u32 = 1_000;
@@ -120,8 +120,8 @@ pub const REPLAY_LEASE_MS: u64 = 10_000;
 /// Unsent bytes of one socket past which it is closed with 4408: the send queue has no other bound, and a reader that is
 /// this far behind keeps the object awake. It loses nothing: the log has it.
 pub const UNSENT_BYTES_MAX: u32 = 1024 * 1024;
-/// Bytes sent to each socket, with what frames cost beside them, between two looks at the unsent bytes: looking at every send
-/// costs 15 % of it.
+/// Bytes that any one socket may have been sent, with what frames cost beside them, between two looks at the unsent bytes of all: looking at every send
+/// to all costs 15 % of it. Whatever is said counts: messages, answers, refusals.
 pub const UNSENT_LOOK_BYTES: usize = 256 * 1024;
 
 /// What a frame that waits to be sent costs in the runtime beside its bytes, about: 1,000 replays of small frames showed 2.4 KB each.
@@ -202,12 +202,14 @@ pub const SUBSCRIPTIONS_MAX: usize = 100;
 /// Bytes of an attachment: the runtime's own bound is 16,384, and its encoding takes a few. Past it: 413 `too_large`.
 pub const ATTACHMENT_BYTES: usize = 16_000;
 /// Frames per second that a connection of many channels may send, twice as many at once: it subscribes to all of its channels when it
-/// comes. Publishing has the rule's own rate beside it. Past it: `rate_limited`, and the frame is not looked at.
+/// comes. Publishing has the rule's own rate beside it. Past it: `rate_limited`, once for all in a row, and the frame is not looked at.
 pub const HUB_FRAME_RATE: u32 = 100;
 /// Calls to Rooms that a Hub has under way: after a crash it follows thousands of channels anew. The others wait their turn.
 pub const HUB_CALLS_AT_ONCE: usize = 32;
 /// Calls to Rooms that wait for their turn in a Hub: four for each of its sockets. Past it subscribing and asking for history are refused: `overloaded`.
 pub const HUB_CALLS_MAX: usize = 16_000;
+/// Pages of one channel's history that one connection waits for in a Hub: nobody reads faster than one after the other. Past it: `rate_limited`.
+pub const HISTORY_ASKED_MAX: usize = 8;
 /// Messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.
 pub const HUB_PENDING_MAX: usize = 256;
 /// Bytes of messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.

@@ -113,6 +113,7 @@ impl Room {
 
     /// Decides. Everything that shall be done is appended to `out`.
     pub fn handle<S: Store>(&mut self, input: Input, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
+        let begin = out.len();
         match input {
             Input::Connect { connect, connection, sockets } => {
                 match self.connect(connect, connection, sockets, turn, store, out) {
@@ -142,7 +143,23 @@ impl Room {
         }
         self.tell_count(turn, store, out);
         self.tell_hooks(turn, store, out);
+        self.look_for_slow(begin, out);
         self.forget_empty();
+    }
+
+    /// Has those closed who do not take what they are sent, once for every [`limits::UNSENT_LOOK_BYTES`]. What goes to all counts once; a replay has a pace of its own.
+    fn look_for_slow(&mut self, begin: usize, out: &mut Vec<Output>) {
+        let said = out.iter().skip(begin).map(|output| match output {
+            Output::Send { frame, .. } => frame.size() + limits::FRAME_COST_BYTES,
+            Output::Broadcast { message, .. } => message.payload.len() + limits::FRAME_COST_BYTES,
+            Output::Announce(announcement) => announcement.bytes() + limits::FRAME_COST_BYTES,
+            _ => 0,
+        });
+        self.unlooked_bytes += said.sum::<usize>();
+        if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
+            self.unlooked_bytes = 0;
+            out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX });
+        }
     }
 
     /// A log that has stored nothing is what the connected sessions and the followers' rows remember, and nothing else: an epoch that only memory knew would be
@@ -236,8 +253,11 @@ impl Room {
             if strikes > limits::RATE_STRIKES_MAX {
                 return self.dismiss(&session, refusal.code.close_code(), refusal, out);
             }
-            // A raw socket has no words for it, and a word to each would be a flood of our own.
-            return self.say(&session, &Say::Error(refusal), out);
+            // A word to each would be a flood of our own.
+            if strikes == 1 {
+                self.say(&session, &Say::Error(refusal), out);
+            }
+            return;
         }
         match speech::read(session.format, &self.rule, session.may_publish, frame) {
             Ok(mut message) => {

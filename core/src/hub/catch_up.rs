@@ -5,7 +5,7 @@ use super::{Hub, Output, Slot, Stage};
 use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::frame::Frame;
-use crate::frame::many::Tell;
+use crate::frame::many::{Tell, tell};
 use crate::limits;
 use crate::link::Delivery;
 use crate::message::Message;
@@ -21,11 +21,7 @@ impl Hub {
         let Some(known) = self.channels.get_mut(channel) else { return };
         match known.asked.entry(from) {
             Entry::Occupied(mut readers) => {
-                let twice = |other: &Reader| match (other, &reader) {
-                    (Reader::Subscription(one), Reader::Subscription(other)) => one == other,
-                    _ => false,
-                };
-                if !readers.get().iter().any(twice) {
+                if !readers.get().contains(&reader) {
                     readers.get_mut().push(reader);
                 }
             }
@@ -36,7 +32,7 @@ impl Hub {
         }
     }
 
-    /// A client asks for older messages of a channel that it has.
+    /// A client asks for older messages of a channel that it has. Who asks for the same again before it came gets it once.
     pub(super) fn history(&mut self, slot: Slot, channel: &ChannelName, from: Begin, out: &mut Vec<Output>) {
         let Some(session) = self.session(slot) else { return };
         let has = session.subscription(channel).is_some();
@@ -44,8 +40,13 @@ impl Hub {
         if let Err(refusal) = has.then_some(()).ok_or_else(no_channel).and_then(|()| self.calls.check()) {
             return self.object(slot, Some(channel), None, &refusal, out);
         }
-        let connection = session.connection.clone();
-        self.ask(channel, from, Reader::History(slot, connection));
+        let reader = Reader::History(slot, session.connection.clone());
+        let under_way = self.channels.get(channel).map_or(0, |known| known.waits_for(&reader));
+        if under_way >= limits::HISTORY_ASKED_MAX {
+            let message = "as many pages of this channel's history as you may wait for are on their way";
+            return self.object(slot, Some(channel), None, &Refusal::new(Code::RateLimited, message), out);
+        }
+        self.ask(channel, from, reader);
     }
 
     /// What the Room has from there on.
@@ -64,6 +65,7 @@ impl Hub {
         }
         let readers = self.channels.get_mut(channel).and_then(|known| known.asked.remove(&from)).unwrap_or_default();
         let mut batch = Batch { frames: Vec::new() };
+        let mut pages: Vec<Slot> = Vec::new();
         for reader in readers {
             match (reader, result) {
                 (Reader::Subscription(slot), Ok(delivery)) => {
@@ -71,16 +73,14 @@ impl Hub {
                 }
                 (Reader::Subscription(slot), Err(refusal)) => self.fail(slot, channel, refusal, out),
                 (Reader::History(slot, connection), result) if self.is(slot, &connection) => match result {
-                    Ok(delivery) => {
-                        let frames = Self::frames(channel, Format::Many, delivery.placed());
-                        let messages: Vec<Frame> = frames.into_iter().map(|(_, frame)| frame).collect();
-                        let position = delivery.position();
-                        self.tell(slot, &Tell::History { channel, position, messages: &messages }, out);
-                    }
+                    Ok(_) => pages.push(slot),
                     Err(refusal) => self.object(slot, Some(channel), None, refusal, out),
                 },
                 (Reader::History(..), _) => {}
             }
+        }
+        if let (Ok(delivery), false) = (result, pages.is_empty()) {
+            out.push(Output::Send { slots: pages, frames: [page(channel, delivery)].into() });
         }
     }
 
@@ -131,8 +131,6 @@ impl Hub {
         let is_stuck = missed.is_empty() && Begin::After(start) == from;
         missed.truncate(self.fit_window(slot, channel, start, &missed));
         let end = missed.last().map_or(start, |(position, _)| *position);
-        let bytes = missed.iter().map(|(_, message)| message.payload.len() + limits::FRAME_COST_BYTES);
-        self.unlooked_bytes += bytes.sum::<usize>();
         let kept_from = |except: &str| self.session(slot).is_some_and(|one| one.is_called(except));
         let is_kept = |message: &Message| message.except.as_deref().is_some_and(kept_from);
         if missed.iter().any(|(_, message)| is_kept(message)) {
@@ -174,6 +172,13 @@ impl Hub {
         self.remember(slot, out);
         self.advance(slot, channel, out);
     }
+}
+
+/// The page of history that everybody gets who asked for it: only connections of many channels of the `plain` dialect can.
+fn page(channel: &ChannelName, delivery: &Delivery) -> Frame {
+    let frames = Hub::frames(channel, Format::Many, delivery.placed());
+    let messages: Vec<Frame> = frames.into_iter().map(|(_, frame)| frame).collect();
+    tell(Format::Many, &Tell::History { channel, position: delivery.position(), messages: &messages })
 }
 
 /// The frames of one batch, made once for each format, and for each number of them: to a tab there go fewer at a time.

@@ -39,7 +39,7 @@ pub(super) struct Channel {
 }
 
 /// Who waits for messages from the Room.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Reader {
     /// A subscription.
     Subscription(Slot),
@@ -64,6 +64,11 @@ impl Channel {
     /// How many sockets want it.
     pub(super) fn subscribers(&self) -> u64 {
         (self.live.len() + self.waiting.len()) as u64
+    }
+
+    /// How many answers of the Room somebody waits for.
+    pub(super) fn waits_for(&self, reader: &Reader) -> usize {
+        self.asked.values().filter(|readers| readers.contains(reader)).count()
     }
 
     /// Whether it waits for an answer that only it can take.

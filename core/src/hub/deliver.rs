@@ -4,7 +4,6 @@ use super::channel::Channel;
 use super::{Hub, Output, Slot, Stage};
 use crate::channel::ChannelName;
 use crate::frame::Gap;
-use crate::limits;
 use crate::link::{Delivery, Receipt};
 use crate::message::Message;
 use crate::position::Position;
@@ -80,9 +79,6 @@ impl Hub {
                 begin = nth + 1;
             }
             self.send_all(&slots, format, channel, frames.get(begin..).unwrap_or_default(), out);
-        }
-        for (_, message) in messages {
-            self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;
         }
     }
 

@@ -196,14 +196,25 @@ impl Hub {
         self.dismiss(slot, CLOSE_FRAME_TOO_LARGE, &speech::too_large(most), out);
     }
 
-    /// What came was not looked at, because so much came before.
+    /// What came was not looked at, because so much came before. The first in a row is answered: a word to each would be a flood of our own.
     pub(super) fn too_often(&self, slot: Slot, strikes: u32, most: u32, out: &mut Vec<Output>) {
         let refusal = speech::too_often(most);
         if strikes > limits::RATE_STRIKES_MAX {
             return self.dismiss(slot, refusal.code.close_code(), &refusal, out);
         }
-        let channel = self.session(slot).and_then(HubSession::only_channel).cloned();
-        self.object(slot, channel.as_ref(), None, &refusal, out);
+        if strikes == 1 {
+            let channel = self.session(slot).and_then(HubSession::only_channel).cloned();
+            self.object(slot, channel.as_ref(), None, &refusal, out);
+        }
+    }
+
+    /// Has those closed who do not take what they are sent, whatever it is, once for every [`limits::UNSENT_LOOK_BYTES`] that one of them may have got.
+    pub(super) fn look_for_slow(&mut self, begin: usize, out: &mut Vec<Output>) {
+        self.unlooked_bytes += most_sent(out.get(begin..).unwrap_or_default(), self.sessions.len());
+        if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
+            self.unlooked_bytes = 0;
+            out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX, code: self.too_slow() });
+        }
     }
 
     /// The last words and the close.
@@ -219,6 +230,28 @@ impl Hub {
         }
         out.push(Output::Close { slot, code, reason: refusal.code.name() });
     }
+}
+
+/// The most that one of so many sockets is sent, with what frames cost beside their bytes. What goes to many counts once.
+fn most_sent(outputs: &[Output], sockets: usize) -> usize {
+    let mut sends = outputs.iter().filter_map(|output| match output {
+        Output::Send { slots, frames } => {
+            let bytes = frames.iter().map(|frame| frame.size() + limits::FRAME_COST_BYTES);
+            Some((slots, bytes.sum::<usize>()))
+        }
+        _ => None,
+    });
+    let Some(first) = sends.next() else { return 0 };
+    let Some(second) = sends.next() else { return first.1 };
+    let mut sent = vec![0_usize; sockets];
+    for (slots, bytes) in [first, second].into_iter().chain(sends) {
+        for slot in slots {
+            if let Some(sum) = sent.get_mut(*slot as usize) {
+                *sum += bytes;
+            }
+        }
+    }
+    sent.into_iter().max().unwrap_or_default()
 }
 
 /// What a connection of many channels is told; `None` where its dialect has no words for it.

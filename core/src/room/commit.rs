@@ -202,14 +202,9 @@ impl Room {
         }
         for (at, (message, nth)) in chunk.messages.into_iter().zip(chunk.places).enumerate() {
             settle(nth, Outcome::Stored { position: place(at), duplicate: false });
-            self.unlooked_bytes += message.payload.len() + limits::FRAME_COST_BYTES;
             out.push(Output::Broadcast { position: place(at), message });
         }
         self.deliver_all(turn, store, out);
-        if self.unlooked_bytes >= limits::UNSENT_LOOK_BYTES {
-            self.unlooked_bytes = 0;
-            out.push(Output::CloseSlow { unsent: limits::UNSENT_BYTES_MAX });
-        }
         if let Some(at) = forgettable_at {
             self.wake_at(at, out);
         }

@@ -13,7 +13,7 @@ use super::followers::{Follower, Shown};
 use super::{Output, Room, Turn, refusal_of};
 use crate::frame::{self, Frame};
 use crate::limits;
-use crate::presence::{self, Changes, Joined, Left, Member, Report};
+use crate::presence::{self, Changes, Joined, Left, Member, MemberData, Report};
 use crate::refusal::{Code, Refusal};
 use crate::roster::{MemberRow, OWN, Roster};
 use crate::session::{Format, Session};
@@ -30,6 +30,17 @@ pub struct Announcement {
     list: Vec<Member>,
     left: Vec<Left>,
     joined: Vec<Joined>,
+}
+
+impl Announcement {
+    /// About as many bytes as a connection is told at most.
+    pub(super) fn bytes(&self) -> usize {
+        // A user's name and what it shows, and the words around them.
+        let of = |user: &str, data: Option<&MemberData>| user.len() + data.map_or(0, |data| data.as_str().len()) + 32;
+        let members = self.list.iter().chain(self.joined.iter().map(|joined| &joined.member));
+        let come = members.map(|member| of(&member.user, member.data.as_ref())).sum::<usize>();
+        come + self.left.iter().map(|left| of(&left.user, None)).sum::<usize>()
+    }
 }
 
 impl Room {

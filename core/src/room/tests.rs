@@ -195,6 +195,29 @@ fn slow_readers_are_looked_for_now_and_then() {
     assert_eq!(looks, 8 * limits::MESSAGE_BYTES_DEFAULT / limits::UNSENT_LOOK_BYTES);
 }
 
+#[test]
+fn refusals_make_slow_readers_be_looked_for_and_of_a_row_one_is_answered() {
+    let mut store = MemoryStore::default();
+    let mut room = room(Rule::default());
+    let mut says = |now: u64| {
+        let input = Input::Frame { session: session(None), frame: Frame::Text("{".into()) };
+        let mut out = Vec::new();
+        room.handle(input, Turn { now, random: 7 }, &mut store, &mut out);
+        let count = |is: fn(&Output) -> bool| out.iter().filter(|output| is(output)).count();
+        [
+            count(|output| matches!(output, Output::Send { .. })),
+            count(|output| matches!(output, Output::CloseSlow { .. })),
+        ]
+    };
+    let answers = limits::UNSENT_LOOK_BYTES / limits::FRAME_COST_BYTES;
+    let all: Vec<[usize; 2]> = (0..answers).map(|nth| says(nth as u64 * 1000)).collect();
+    assert!(all.iter().all(|[sent, _]| *sent == 1));
+    assert_eq!(all.iter().map(|[_, looks]| looks).sum::<usize>(), 1);
+    let burst = 2 * limits::CLIENT_RATE_DEFAULT;
+    let sent: usize = (0..burst + limits::RATE_STRIKES_MAX).map(|_| says(answers as u64 * 1000)[0]).sum();
+    assert_eq!(sent, burst as usize + 1);
+}
+
 fn connect() -> Connect {
     Connect {
         version: VERSION,

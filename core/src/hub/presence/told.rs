@@ -188,13 +188,6 @@ impl Hub {
         if frames.is_empty() || slots.is_empty() {
             return;
         }
-        for frame in &frames {
-            let bytes = match frame {
-                Frame::Text(text) => text.len(),
-                Frame::Binary(bytes) => bytes.len(),
-            };
-            self.unlooked_bytes += bytes + limits::FRAME_COST_BYTES;
-        }
         out.push(Output::Send { slots, frames: frames.into() });
     }
 }
