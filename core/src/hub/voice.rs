@@ -154,16 +154,13 @@ impl Hub {
     /// A subscription ends: for a connection of one channel that is the end of it.
     pub(super) fn fail(&mut self, slot: Slot, channel: &ChannelName, refusal: &Refusal, out: &mut Vec<Output>) {
         let Some(session) = self.session_mut(slot) else { return };
-        let hidden = channel.online().is_some();
-        // Pusher's protocol has no words for it, and its clients ask for all of their channels again when they come back.
-        if !session.format.is_many() || session.format == Format::Pusher && !hidden {
+        // Pusher's protocol has no words for it, and its clients ask for all of their channels again when they come back, and sign in again: that makes a watchlist be
+        // watched anew, too.
+        if !session.format.is_many() || session.format == Format::Pusher {
             return self.dismiss(slot, refusal.code.close_code(), refusal, out);
         }
         let joining = session.subscription(channel).is_some_and(|one| matches!(one.stage, Stage::Joining(_)));
         self.lose(slot, channel, out);
-        if hidden {
-            return;
-        }
         if joining {
             return self.object(slot, Some(channel), None, refusal, out);
         }
