@@ -6,7 +6,7 @@ mod replay;
 mod rows;
 mod settle;
 
-use super::{Hub, HubSession, Output, Slot, Stage};
+use super::{Hub, HubSession, Output, Slot, Stage, Subscription};
 use crate::call::Begin;
 use crate::channel::ChannelName;
 use crate::frame::{Gap, GapReason};
@@ -223,12 +223,14 @@ impl Hub {
     pub(super) fn release(&mut self, slot: Slot, out: &mut Vec<Output>) -> Option<Held> {
         let (_, held) = self.leave(slot)?;
         let session = self.session_mut(slot)?;
-        let subscriptions = core::mem::take(&mut session.subscriptions);
-        let user = session.user.clone();
+        // Who it is in a presence channel is its subscription's to say.
+        let member = |one: &Subscription| (one.channel.clone(), session.member_by(one).map(str::to_owned));
+        let gone: Vec<(ChannelName, Option<String>)> = session.subscriptions.iter().map(member).collect();
+        session.subscriptions.clear();
         self.remember(slot, out);
-        for subscription in subscriptions {
-            self.depart(slot, user.as_deref(), &subscription.channel, out);
-            self.take_out(slot, &subscription.channel, out);
+        for (channel, user) in gone {
+            self.depart(slot, user.as_deref(), &channel, out);
+            self.take_out(slot, &channel, out);
         }
         // Not for good: a request that was on its way for long may be the older one of the two.
         out.push(Output::Close { slot, code: words::COME_BACK, reason: "this tab has another connection" });

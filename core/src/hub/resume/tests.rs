@@ -13,6 +13,7 @@ use crate::room::Turn;
 use crate::session::Format;
 use crate::token::Grants;
 
+mod members;
 mod replay;
 
 const ID: &str = "0b6f0f5e-3a54-4a3c-9d3b-6b1f4f9d2a10";
