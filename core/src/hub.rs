@@ -128,7 +128,10 @@ impl Hub {
             }
             let channel = self.channels.entry(channel.clone()).or_default();
             match *stage {
-                Stage::Joining(_) | Stage::Listing(_) | Stage::Behind(_) => channel.waiting.push(slot),
+                Stage::Joining(_) | Stage::Listing(_) | Stage::Behind(_) => {
+                    channel.waiting.push(slot);
+                    channel.uncounted = true;
+                }
                 Stage::Live(position) => {
                     channel.live.push((slot, session.format));
                     // All are of one epoch: when it changes, every attachment is written.

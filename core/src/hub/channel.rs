@@ -29,6 +29,8 @@ pub(super) struct Channel {
     pub(super) tally_after: u64,
     /// The number of subscribers that its sockets have been told; `None` where one of them has not.
     pub(super) counted: Option<u64>,
+    /// Whether a number came while sockets were not live, or may have.
+    pub(super) uncounted: bool,
     /// When the last one left, in milliseconds.
     pub(super) deserted_at: Option<u64>,
     /// What was saved of what all tabs have (`super::resume`); not known since the Hub woke.

@@ -12,6 +12,7 @@ use crate::position::Position;
 use crate::presence::{self, MemberData};
 use crate::refusal::{Code, Refusal};
 use crate::room::Turn;
+use crate::session::Format;
 use crate::token::Token;
 
 impl Hub {
@@ -325,6 +326,9 @@ impl Hub {
         if let Some(known) = self.channels.get_mut(channel) {
             known.waiting.retain(|other| *other != slot);
             known.live.push((slot, format));
+        }
+        if format == Format::Pusher {
+            self.counts_again(channel);
         }
         self.tell_tab(slot);
         self.remember(slot, out);

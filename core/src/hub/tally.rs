@@ -25,6 +25,14 @@ impl Hub {
         }
     }
 
+    /// A socket is live that may have waited while a number came: what is said to the Room now is answered with the number again. Not before: one that does not answer may wait for
+    /// hours, and each number would be the reason for the next.
+    pub(super) fn counts_again(&mut self, channel: &ChannelName) {
+        if self.channels.get_mut(channel).is_some_and(|known| core::mem::take(&mut known.uncounted)) {
+            self.doubt_tally(channel);
+        }
+    }
+
     /// It stands for one that a trap has ended, whose calls are lost: one request for each channel whose rule asks.
     pub(super) fn tally_anew(&mut self) {
         let mut counted: Vec<ChannelName> = self.channels.keys().cloned().collect();
@@ -87,10 +95,7 @@ impl Hub {
             known.live.iter().filter(|(_, format)| *format == Format::Pusher).map(|(slot, _)| *slot).collect();
         // One that is not live yet has not been told.
         known.counted = known.waiting.is_empty().then_some(count);
-        if known.counted.is_none() {
-            // What it says next is answered with the number again.
-            self.untold.insert(channel.clone());
-        }
+        known.uncounted = known.counted.is_none();
         if !slots.is_empty() {
             out.push(Output::Send { slots, frames: [words::subscription_count(channel, count)].into() });
         }

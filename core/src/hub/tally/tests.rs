@@ -1,4 +1,4 @@
-use crate::call::VERSION;
+use crate::call::{Begin, VERSION};
 use crate::channel::ChannelName;
 use crate::config::Config;
 use crate::frame::Frame;
@@ -79,6 +79,12 @@ impl World {
         let at = self.hub.channels.get(&name(channel)).unwrap().following.unwrap();
         let out = self.handle(Input::Followed { channel: name(channel), at, result: Ok(self::at(0)) });
         assert!(tallies(&out).is_empty(), "{out:?}");
+        if out.iter().any(|output| matches!(output, Output::Missed { .. })) {
+            let after = self::at(0);
+            let empty =
+                Delivery { channel: name(channel), after, messages: Vec::new(), gap: None, members: None, count: None };
+            self.handle(Input::Missed { channel: name(channel), from: Begin::Last(1), result: Ok(empty) });
+        }
         slot
     }
 
@@ -187,6 +193,42 @@ fn subscribers_in_pushers_protocol_are_told_each_number_once() {
     // What is said later has the greater number.
     let (one, other) = (world.delivers(None).0, world.delivers(None).0);
     assert!(one.tally.unwrap().at < other.tally.unwrap().at);
+}
+
+#[test]
+fn who_waits_is_the_reason_for_one_number_and_not_for_the_next() {
+    let mut world = World::counting();
+    world.begins("cache-a");
+    // It waits for the last message, and is not live when the number comes.
+    let (late, out) = world.joins(Format::Pusher, "cache-a");
+    assert_eq!(tallies(&out), [2]);
+    let channel = name("cache-a");
+    let delivers = |world: &mut World| {
+        let (channel, messages) = (channel.clone(), Vec::new());
+        let delivery = Delivery { channel, after: at(0), messages, gap: None, members: None, count: Some(2) };
+        world.handle(Input::Deliver { ticket: 1, delivery })
+    };
+    let tallied = |world: &mut World| world.handle(Input::Tallied { channel: channel.clone(), result: Ok(true) });
+    assert_eq!(told(&delivers(&mut world)).len(), 1);
+    for _ in 0..5 {
+        world.now += limits::COUNT_PAUSE_MS;
+        let mut out = tallied(&mut world);
+        out.extend(world.handle(Input::Tally));
+        assert!(tallies(&out).is_empty() && pauses(&out).is_empty(), "{out:?}");
+    }
+    let empty = Delivery {
+        channel: channel.clone(),
+        after: at(0),
+        messages: Vec::new(),
+        gap: None,
+        members: None,
+        count: None,
+    };
+    let out = world.handle(Input::Missed { channel: channel.clone(), from: Begin::Last(1), result: Ok(empty) });
+    assert_eq!(tallies(&out), [2], "now it can be told");
+    tallied(&mut world);
+    assert!(told(&delivers(&mut world))[0].0.contains(&late));
+    assert!(told(&delivers(&mut world)).is_empty());
 }
 
 #[test]
