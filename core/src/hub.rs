@@ -216,7 +216,7 @@ impl Hub {
                 self.calls.ended();
                 self.fetched(&id, &tag, result, out);
             }
-            Input::Look => self.look(),
+            Input::Look { at } => self.look(at),
             Input::Swept => self.wake_at(turn.now + limits::RESUME_KEEP_MS, out),
             Input::Alarm { kept } => self.alarm(kept, turn, out),
         }

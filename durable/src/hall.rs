@@ -3,7 +3,7 @@
 mod questions;
 
 use crate::alarm::Alarm;
-use crate::common::{answer_pings, random_id, refuse, turn};
+use crate::common::{answer_pings, now, random_id, refuse, turn};
 use crate::env::apps;
 use crate::kept::Kept;
 use crate::places::Places;
@@ -222,9 +222,9 @@ impl Hall {
             Output::Fetch { hub, id, tag } => self.fetch_tab(hub, id, tag),
             Output::Reached { channel, acked } => self.tabs.reach(&channel, acked),
             Output::Bound { channel, position } => self.tabs.bound(&channel, position),
-            Output::LookIn(pause) => self.spawn(async move |hall| {
-                Delay::from(Duration::from_millis(pause.into())).await;
-                hall.drive(Input::Look);
+            Output::LookAt(at) => self.spawn(async move |hall| {
+                Delay::from(Duration::from_millis(at.saturating_sub(now()))).await;
+                hall.drive(Input::Look { at });
             }),
             Output::WakeAt(at) => self.alarm.set(at),
         }

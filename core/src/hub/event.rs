@@ -172,8 +172,11 @@ pub enum Input {
         /// What the other Hub knew of it, or why that is not known.
         result: Result<Option<Held>, Refusal>,
     },
-    /// The time of [`Output::LookIn`] is over.
-    Look,
+    /// The time of [`Output::LookAt`] has come.
+    Look {
+        /// Which of them.
+        at: u64,
+    },
     /// The driver has deleted what it kept of tabs for long enough, and there is something left.
     Swept,
     /// The alarm rang.
@@ -358,8 +361,8 @@ pub enum Output {
         /// [`crate::resume::Reached::bound`].
         position: Position,
     },
-    /// Come back with [`Input::Look`] in so many milliseconds, if the object is awake then.
-    LookIn(u32),
+    /// Come back with [`Input::Look`] at that time, in milliseconds since 1970, if the object is awake then. One that comes a little early is taken for it.
+    LookAt(u64),
     /// Set the alarm, in milliseconds since 1970.
     WakeAt(u64),
 }

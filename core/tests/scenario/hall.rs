@@ -139,7 +139,7 @@ impl Objects {
             | Output::Fetch { .. }
             | Output::Reached { .. }
             | Output::Bound { .. }
-            | Output::LookIn(_) => {
+            | Output::LookAt(_) => {
                 panic!("nobody resumes here")
             }
             // Everything else is a call to a room.

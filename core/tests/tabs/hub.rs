@@ -15,10 +15,14 @@ use dormouse_core::token::Grants;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// Timers that may wait at one time: one for each ping and each row that was due next at some time of the last second.
+const LOOKS_MAX: usize = 20;
+
 pub(super) struct HubSide {
     hub: Hub,
     pub(super) alarm: Option<u64>,
-    pub(super) look_at: Option<u64>,
+    /// All timers: none of them is ever stopped.
+    pub(super) looks: Vec<u64>,
     /// In memory: counts wakings, for calls.
     pub(super) memory: u64,
     pub(super) sockets: BTreeMap<u64, Socket>,
@@ -57,7 +61,7 @@ impl HubSide {
         Self {
             hub: Hub::wake(app.clone()),
             alarm: None,
-            look_at: None,
+            looks: Vec::new(),
             memory: 0,
             sockets: BTreeMap::new(),
             asleep: false,
@@ -84,7 +88,7 @@ impl World {
         self.show(|| format!("hub {nth} falls"));
         let side = &mut self.hubs[nth];
         side.memory += 1;
-        side.look_at = None;
+        side.looks.clear();
         side.asleep = true;
     }
 
@@ -204,7 +208,6 @@ impl World {
     fn hub_performs(&mut self, nth: usize, outputs: Vec<Output>, arriving: Option<usize>) -> Result<(), String> {
         for output in outputs {
             self.show(|| format!("    hub {nth}: {output:?}"));
-            let now = self.now;
             let side = &mut self.hubs[nth];
             match output {
                 Output::Accept { slot, session } => {
@@ -256,7 +259,12 @@ impl World {
                 }
                 Output::LetGo { id } => drop(side.tabs.remove(&id)),
                 Output::Bound { channel, position } => side.bound(&channel, position),
-                Output::LookIn(pause) => side.look_at = Some(now + u64::from(pause)),
+                Output::LookAt(at) => {
+                    side.looks.push(at);
+                    if side.looks.len() > LOOKS_MAX {
+                        return Err(format!("{} timers", side.looks.len()));
+                    }
+                }
                 Output::WakeAt(at) => side.alarm = Some(at),
                 Output::Receipt { receipt, .. } => self.receipt = Some(receipt),
                 Output::CloseSlow { .. } | Output::Register { .. } => {}

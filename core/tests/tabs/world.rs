@@ -214,7 +214,9 @@ impl World {
         self.now += self.rng.u64(0..self.pace);
         if !self.stormy && self.is_idle() {
             let alarms = self.rooms.iter().filter_map(|room| room.alarm);
-            let next = alarms.chain(self.hubs.iter().flat_map(|hub| [hub.alarm, hub.look_at]).flatten()).min();
+            let next = alarms
+                .chain(self.hubs.iter().flat_map(|hub| hub.alarm.into_iter().chain(hub.looks.iter().copied())))
+                .min();
             self.now = next.unwrap_or(u64::MAX).min(self.now + 60_000).max(self.now);
         }
         for nth in 0..self.rooms.len() {
@@ -224,9 +226,9 @@ impl World {
             }
         }
         for nth in 0..self.hubs.len() {
-            if self.hubs[nth].look_at.is_some_and(|at| at <= self.now) {
-                self.hubs[nth].look_at = None;
-                return self.drive_hub(nth, Input::Look, None);
+            if let Some(next) = self.hubs[nth].looks.iter().position(|at| *at <= self.now) {
+                let at = self.hubs[nth].looks.swap_remove(next);
+                return self.drive_hub(nth, Input::Look { at }, None);
             }
             if self.hubs[nth].alarm.is_some_and(|at| at <= self.now) {
                 self.hubs[nth].alarm = None;

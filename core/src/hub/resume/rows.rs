@@ -109,13 +109,15 @@ impl Hub {
         let next = pings.into_iter().chain(self.tabs.saves.first().map(|(at, _)| *at)).min();
         if let Some(at) = next.filter(|at| self.tabs.look_at.is_none_or(|look_at| *at < look_at)) {
             self.tabs.look_at = Some(at);
-            out.push(Output::LookIn(u32::try_from(at.saturating_sub(self.now)).unwrap_or(u32::MAX)));
+            out.push(Output::LookAt(at));
         }
     }
 
-    /// The driver looks.
-    pub(in crate::hub) fn look(&mut self) {
-        self.tabs.look_at = None;
+    /// The driver looks. A timer in whose place an earlier one was set rings all the same: if it were a reason to set the next one, there would be more and more of them.
+    pub(in crate::hub) fn look(&mut self, at: u64) {
+        if self.tabs.look_at == Some(at) {
+            self.tabs.look_at = None;
+        }
     }
 
     /// A Room brings something of a channel that only tabs had that were lost: where it is now is what nothing can have been sent beyond. One request.

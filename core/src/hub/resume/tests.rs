@@ -129,6 +129,12 @@ impl Side {
         self.handle(Input::Missed { channel: news(), from, result: Ok(result) })
     }
 
+    /// The timer rings that is waited for.
+    fn looks(&mut self) -> Vec<Output> {
+        let at = self.hub.tabs.look_at.unwrap_or_default();
+        self.handle(Input::Look { at })
+    }
+
     fn pongs(&mut self, slot: Slot) -> Vec<Output> {
         self.says(slot, words::PONG)
     }
@@ -194,9 +200,9 @@ fn what_was_answered_is_had_and_what_was_sent_since_is_uncertain() {
     // The next ping is not at once, and not without a message.
     let out = side.delivers(8, 2);
     assert_eq!(names(&out, slot), ["message", "message"]);
-    assert!(out.contains(&Output::LookIn(200)), "{out:?}");
     side.now += 200;
-    assert_eq!(names(&side.handle(Input::Look), slot), ["pusher:ping"]);
+    assert!(out.contains(&Output::LookAt(side.now)), "{out:?}");
+    assert_eq!(names(&side.looks(), slot), ["pusher:ping"]);
     side.delivers(10, 1);
     side.pongs(slot);
     let out = side.handle(Input::Left { slot });
@@ -213,7 +219,7 @@ fn where_nothing_is_sent_nobody_is_asked() {
     side.pongs(slot);
     for _ in 0..5 {
         side.now += 1_000;
-        let out = side.handle(Input::Look);
+        let out = side.looks();
         assert!(out.iter().all(|output| matches!(output, Output::Reached { .. })), "{out:?}");
     }
     assert!(side.hub.tabs.pings.is_empty() && side.hub.tabs.saves.is_empty());
@@ -338,13 +344,43 @@ fn what_all_have_is_saved_once_a_second_and_who_is_behind_does_not_hold_it_back(
     let mut saved = Vec::new();
     for seq in 7..27 {
         side.now += 200;
-        let out = [side.handle(Input::Look), side.delivers(seq, 1), side.pongs(slot)];
+        let out = [side.looks(), side.delivers(seq, 1), side.pongs(slot)];
         saved.extend(out.into_iter().flatten().filter_map(|output| match output {
             Output::Reached { acked, .. } => Some(acked.seq),
             _ => None,
         }));
     }
     assert!((3..=5).contains(&saved.len()) && saved.is_sorted(), "{saved:?}");
+}
+
+#[test]
+fn timers_do_not_multiply() {
+    let mut side = Side::new();
+    let slot = side.live(7);
+    let (mut timers, mut most, mut pings) = (Vec::new(), 0, 0);
+    let set =
+        |out: Vec<Output>| out.into_iter().filter_map(|one| if let Output::LookAt(at) = one { Some(at) } else { None });
+    for ms in 0..90_000 {
+        side.now += 1;
+        let mut out = Vec::new();
+        if ms % 330 == 0 {
+            out.extend(side.delivers(7 + ms / 330, 1));
+        }
+        // Each rings, and every other one a moment too early.
+        let early = ms % 2;
+        let (rings, waits): (Vec<u64>, _) = timers.into_iter().partition(|at| *at <= side.now + early);
+        timers = waits;
+        for at in rings {
+            out.extend(side.handle(Input::Look { at }));
+        }
+        if names(&out, slot).contains(&"pusher:ping".to_owned()) {
+            pings += 1;
+            out.extend(side.pongs(slot));
+        }
+        timers.extend(set(out));
+        most = most.max(timers.len());
+    }
+    assert!(pings > 200 && most <= 4, "{pings} pings, {most} timers");
 }
 
 #[test]
