@@ -64,7 +64,7 @@ impl Hub {
         let Some(slot) = self.tabs.settling_at(pointer, &Step::Asked) else { return };
         let delivery = match result {
             Ok(delivery) => delivery,
-            Err(refusal) => return self.dismiss(slot, words::COME_BACK, refusal, out),
+            Err(refusal) => return Self::send_away(slot, refusal, out),
         };
         // An empty log has another epoch whenever it is looked at: there its first message can only be one.
         let at = delivery.messages.last().map(|_| delivery.position());
@@ -144,7 +144,12 @@ impl Hub {
             Ok(Some(Outcome::Refused { error })) | Err(error) => error.clone(),
             Ok(None) => Refusal::new(Code::Internal, "the tab could not be noted: come back"),
         };
-        self.dismiss(slot, words::COME_BACK, &refusal, out);
+        Self::send_away(slot, &refusal, out);
+    }
+
+    /// It may come back in a second, whatever the refusal is: that is the pointer's, and not the tab's.
+    fn send_away(slot: Slot, refusal: &Refusal, out: &mut Vec<Output>) {
+        out.push(Output::Close { slot, code: words::COME_BACK, reason: refusal.code.name() });
     }
 
     /// Now it is known what the tab has: what it has asked for meanwhile begins. One row, unless it is new: what was sent to it is not known any more as soon as it gets something.

@@ -487,7 +487,8 @@ fn a_tab_is_handed_over_only_to_who_knows_its_tag() {
 fn where_the_pointer_cannot_be_asked_the_client_comes_back() {
     let mut side = Side::new();
     let (slot, _) = side.comes(Some(away(5, Some(7))));
-    let result = Err(Refusal::new(Code::Overloaded, "later"));
+    // What an app may not do closes its clients for good, and this is none of that.
+    let result = Err(Refusal::new(Code::Forbidden, "not now"));
     let out = side.handle(Input::Missed { channel: pointer(), from: Begin::Last(1), result });
     assert!(out.iter().any(|output| matches!(output, Output::Close { code: 4100, .. })), "{out:?}");
     let out = side.handle(Input::Left { slot });
