@@ -165,10 +165,42 @@ impl Held {
     }
 }
 
+/// When a Hub looks for what it has kept of tabs for long enough, and whether anything is kept: as long as it is, the alarm has to ring some day, whatever else it rings for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sweeps {
+    swept_at: u64,
+    is_left: bool,
+}
+
+impl Sweeps {
+    /// A row was written.
+    pub const fn kept(&mut self) {
+        self.is_left = true;
+    }
+
+    /// Whether it is time, in milliseconds: at once after waking, and then every [`limits::RESUME_SWEEP_MS`].
+    #[must_use]
+    pub const fn is_due(&self, now: u64) -> bool {
+        now >= self.swept_at.saturating_add(limits::RESUME_SWEEP_MS)
+    }
+
+    /// It was done, and that many rows are left.
+    pub const fn swept(&mut self, now: u64, rows: u64) {
+        (self.swept_at, self.is_left) = (now, rows > 0);
+    }
+
+    /// Whether there are rows to look after.
+    #[must_use]
+    pub const fn is_left(&self) -> bool {
+        self.is_left
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Claim, Held, Reached, ResumeId};
+    use super::{Claim, Held, Reached, ResumeId, Sweeps};
     use crate::channel::ChannelName;
+    use crate::limits;
     use crate::position::{Epoch, Position};
 
     fn at(seq: u64) -> Position {
@@ -222,6 +254,18 @@ mod tests {
     fn what_ended_in_silence_has_only_what_its_own_row_says() {
         let held = Held { claims: vec![claim(at(3), None, true)], ..Held::default() };
         assert_eq!(held.after_silence().claims, [claim(at(3), None, false)]);
+    }
+
+    #[test]
+    fn whoever_looks_within_the_hour_is_told_of_what_is_left_too() {
+        let (mut sweeps, hour) = (Sweeps::default(), limits::RESUME_SWEEP_MS);
+        assert!(sweeps.is_due(9 * hour) && !sweeps.is_left());
+        sweeps.swept(9 * hour, 3);
+        assert!(!sweeps.is_due(10 * hour - 1) && sweeps.is_left() && sweeps.is_due(10 * hour));
+        sweeps.swept(10 * hour, 0);
+        assert!(!sweeps.is_left());
+        sweeps.kept();
+        assert!(!sweeps.is_due(10 * hour + 1) && sweeps.is_left());
     }
 
     #[test]

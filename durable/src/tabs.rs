@@ -6,7 +6,7 @@ use crate::sql::store_error;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::limits;
 use dormouse_core::position::Position;
-use dormouse_core::resume::{Held, Reached, ResumeId};
+use dormouse_core::resume::{Held, Reached, ResumeId, Sweeps};
 use js_sys::Array;
 use std::cell::Cell;
 use wasm_bindgen::prelude::*;
@@ -43,12 +43,12 @@ pub(crate) struct Tabs {
     tables: Cell<Option<bool>>,
     /// When this life began, in milliseconds: that is its name. Read when it is first needed.
     life: Cell<Option<u64>>,
-    swept_at: Cell<u64>,
+    sweeps: Cell<Sweeps>,
 }
 
 impl Tabs {
     pub(crate) fn new(storage: DurableObjectStorage) -> Self {
-        Self { storage, tables: Cell::new(None), life: Cell::new(None), swept_at: Cell::new(0) }
+        Self { storage, tables: Cell::new(None), life: Cell::new(None), sweeps: Cell::default() }
     }
 
     /// All sockets were lost: from now on it is another life. The channels of which something was saved in the last one. One row, where tabs have been here.
@@ -67,6 +67,9 @@ impl Tabs {
     /// Keeps what is known of a tab: one row.
     pub(crate) fn hold(&self, id: &ResumeId, held: &Held, open: bool) {
         let open = JsValue::from(u32::from(open));
+        let mut sweeps = self.sweeps.get();
+        sweeps.kept();
+        self.sweeps.set(sweeps);
         self.write(HOLD, &[id.as_str().into(), number(self.life()), number(now()), open, held.encode().into()]);
     }
 
@@ -112,13 +115,22 @@ impl Tabs {
 
     /// Once an hour: deletes what was kept long enough, or is too much. Whether there are rows left to look after.
     pub(crate) fn sweep(&self) -> bool {
-        let now = now();
-        if !self.has_tables() || now < self.swept_at.get() + limits::RESUME_SWEEP_MS {
+        let (now, mut sweeps) = (now(), self.sweeps.get());
+        if !self.has_tables() {
             return false;
         }
-        self.swept_at.set(now);
+        if sweeps.is_due(now) {
+            sweeps.swept(now, self.swept(now));
+            self.sweeps.set(sweeps);
+        }
+        sweeps.is_left()
+    }
+
+    /// Deletes; how many tabs are left.
+    fn swept(&self, now: u64) -> u64 {
         let since = now.saturating_sub(limits::RESUME_KEEP_MS);
         self.exec(SWEEP_LEFT, &[number(since)]);
+        // What was lost with a life was lost when the next one began.
         if self.life() < since {
             self.exec(SWEEP_LOST, &[number(self.life())]);
             self.exec(SWEEP_REACHED, &[number(self.life())]);
@@ -128,7 +140,7 @@ impl Tabs {
         if count > most {
             self.exec(SWEEP_OLDEST, &[number(count - most)]);
         }
-        count > 0
+        count.min(most)
     }
 
     fn life(&self) -> u64 {
