@@ -95,6 +95,7 @@ async function readTable(file, table, order) {
  * - `storage(channel, { app })`: the rows of the object's log as they are on the disk, oldest first; none if there is
  *   no such object;
  * - `followers(channel, { app })`: the same for the Hubs that follow it;
+ * - `reached(name)`: of a Hub, what the tabs that resume have of its channels, by channel and life;
  * - `directory({ app })`: the rows of the app's Directory as they are on the disk: `{ channels, hubs }`, each by name;
  * - `logs()`: what the Worker and the objects have written to the console, as `{ timestamp, level, message }`;
  * - `stop()`: ends it and removes everything it has stored.
@@ -140,6 +141,11 @@ export async function start({ apps = developmentApps, entry } = {}) {
     },
     objects: async () => (await objects()).map(({ id }) => id),
     hubs: async () => (await objectsOf("Hub")).map(({ id }) => id),
+    async reached(name) {
+      const { HUB } = await worker.getEnv();
+      const file = databaseFile(folder, HUB.idFromName(name).toString());
+      return file ? readTable(file, "reached", "channel, life") : [];
+    },
     storage: (channel, { app } = {}) => stored(channel, app, "log", "first"),
     followers: (channel, { app } = {}) => stored(channel, app, "followers", "hub"),
     async directory({ app = "1" } = {}) {

@@ -122,7 +122,7 @@ impl Hall {
     }
 
     /// Takes up every socket that has an attachment, once after waking: those that are closing, too, because each will have its own end. `speaks` is the
-    /// socket whose event this is: a list that lacks it shall not lose the event. Rows are read only where there is no socket, or calls were lost.
+    /// socket whose event this is: a list that lacks it shall not lose the event. Rows of members are read only where there is no socket, or calls were lost.
     fn restore(self: &Rc<Self>, speaks: Option<&WebSocket>) {
         if self.restored.replace(true) {
             return;
@@ -133,10 +133,13 @@ impl Hall {
         if let Some(socket) = speaks.filter(|socket| self.places.slot(socket).is_none()) {
             self.take_up(socket.clone());
         }
-        if self.places.is_empty()
+        if self.places.is_empty() {
+            self.tabs.begin_life();
+        }
+        if speaks_pusher(&self.name)
             && let Ok(mut rules) = self.rules.try_borrow_mut()
         {
-            rules.mourn(self.tabs.begin_life());
+            rules.mourn(self.tabs.mourned());
         }
         let lost = (self.rebuilt || self.places.is_empty()).then(|| self.kept.rows());
         self.decide(|rules, out| rules.restored(lost, turn(), out));

@@ -15,14 +15,17 @@ use worker::worker_sys::DurableObjectStorage;
 
 const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'lives'";
 // Without the rowid each is one tree: one row written, where the key's index would be a second. The last one is made last: where it is, all are.
-const CREATE: [&str; 3] = [
+const CREATE: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS tabs (id TEXT PRIMARY KEY, life INTEGER NOT NULL, at INTEGER NOT NULL, open INTEGER NOT NULL, held TEXT NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS reached (channel TEXT, life INTEGER, acked TEXT NOT NULL, bound TEXT, PRIMARY KEY (channel, life)) STRICT, WITHOUT ROWID",
+    // One row more for a channel's first in a life, and for its bound: so a waking reads those that have none, and no others.
+    "CREATE INDEX IF NOT EXISTS mourned ON reached (life) WHERE bound IS NULL",
     "CREATE TABLE IF NOT EXISTS lives (one INTEGER PRIMARY KEY CHECK (one = 1), life INTEGER NOT NULL) STRICT",
 ];
 const LIFE: &str = "SELECT life FROM lives";
 const LIVE: &str = "INSERT INTO lives VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET life = excluded.life";
-const MOURNED: &str = "SELECT channel FROM reached WHERE life = ? AND bound IS NULL";
+// Not DISTINCT: SQLite would read the whole table.
+const MOURNED: &str = "SELECT channel FROM reached WHERE bound IS NULL AND life < ?";
 const HOLD: &str = "INSERT INTO tabs VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET life = excluded.life, at = excluded.at, open = excluded.open, held = excluded.held";
 const HELD: &str = "SELECT life, open, held FROM tabs WHERE id = ?";
 const LET_GO: &str = "DELETE FROM tabs WHERE id = ?";
@@ -51,17 +54,23 @@ impl Tabs {
         Self { storage, tables: Cell::new(None), life: Cell::new(None), sweeps: Cell::default() }
     }
 
-    /// All sockets were lost: from now on it is another life. The channels of which something was saved in the last one. One row, where tabs have been here.
-    pub(crate) fn begin_life(&self) -> Vec<ChannelName> {
+    /// All sockets were lost: from now on it is another life. One row, where tabs have been here.
+    pub(crate) fn begin_life(&self) {
+        if self.has_tables() {
+            let life = now().max(self.life() + 1);
+            self.life.set(Some(life));
+            self.exec(LIVE, &[number(life)]);
+        }
+    }
+
+    /// The channels of which something was saved in earlier lives and no bound is known: with each waking, because nothing else remembers them. One row read for each, and for a Hub
+    /// in which no tab has ever been one question.
+    pub(crate) fn mourned(&self) -> Vec<ChannelName> {
         if !self.has_tables() {
             return Vec::new();
         }
-        let last = self.life();
-        let life = now().max(last + 1);
-        self.life.set(Some(life));
-        self.exec(LIVE, &[number(life)]);
         let channel = |row: Array| ChannelName::parse(&row.get(0).as_string()?).ok();
-        self.exec(MOURNED, &[number(last)]).unwrap_or_default().into_iter().filter_map(channel).collect()
+        self.exec(MOURNED, &[number(self.life())]).unwrap_or_default().into_iter().filter_map(channel).collect()
     }
 
     /// Keeps what is known of a tab: one row.

@@ -42,7 +42,7 @@ const [key, secret] = ["resume", "resume-secret-of-this-machine"];
 const appsWith = (more) => [{ id: "1", key, secrets: [secret], ...more }];
 
 /** A page with one channel, and what it hears there. */
-function page(port, wsPath = `/r/${randomUUID()}`) {
+function page(port, wsPath = `/r/${randomUUID()}`, channel = "news") {
   const options = {
     wsHost: "127.0.0.1",
     wsPort: port,
@@ -52,14 +52,29 @@ function page(port, wsPath = `/r/${randomUUID()}`) {
   };
   const pusher = new Pusher(key, { ...options, wsPath });
   const heard = [];
-  pusher.subscribe("news").bind("tick", (data) => heard.push(data));
-  pusher.channel("news").bind("dormouse:gap", (gap) => heard.push(gap));
+  pusher.subscribe(channel).bind("tick", (data) => heard.push(data));
+  pusher.channel(channel).bind("dormouse:gap", (gap) => heard.push(gap));
   return { pusher, heard };
 }
 
 async function until(what, isSo) {
   for (const end = Date.now() + 20_000; !isSo(); await sleep(10))
     if (Date.now() > end) throw new Error(`never: ${what}`);
+}
+
+/** How much it had heard, at each ping of the server. */
+function pings(pusher, heard) {
+  const pinged = [];
+  pusher.connection.connection.bind("ping", () => pinged.push(heard.length));
+  return pinged;
+}
+
+/** Resolves when its Hub has handled the answer to a ping that came after so much. */
+async function acknowledged(pusher, pinged, count) {
+  await until(`a ping after ${count}`, () => pinged.at(-1) === count);
+  // Frames are handled in order, and this one is answered.
+  const channel = pusher.subscribe("after");
+  await until("an answer", () => channel.subscribed);
 }
 
 const headers = { authorization: `Basic ${btoa(`${key}:${secret}`)}` };
@@ -83,10 +98,9 @@ test("a tab that comes to another Hub gets what it missed", async () => {
   try {
     await until("subscribed", () => pusher.channel("news").subscribed);
     const first = pusher.connection.socket_id;
+    const pinged = pings(pusher, heard);
     await publish(server.url, 1);
-    await until("the first", () => heard.length === 1);
-    // Longer than a ping takes: it is acknowledged then.
-    await sleep(1000);
+    await acknowledged(pusher, pinged, 1);
     // Away, and so that another one is in its place before it is back.
     pusher.disconnect();
     await untilVacated(server.url);
@@ -170,6 +184,45 @@ test("a quiet tab lets its Hub sleep, and loses nothing by it", async () => {
     assert.deepEqual(seen, [1, 2, 3]);
   } finally {
     pusher.disconnect();
+    await server.stop();
+  }
+});
+
+test("what a quiet channel gets after a loss is replayed, though its Hub has slept since", async () => {
+  const server = await startAsleep({ apps: appsWith() });
+  const hub = hubName(0, { region: "pusher-enam" });
+  const port = Number(new URL(server.url).port);
+  const [lost, other] = [page(port), page(port, undefined, "more")];
+  const { pusher, heard } = lost;
+  try {
+    await until("subscribed", () => pusher.channel("news").subscribed);
+    await until("the other one", () => other.pusher.channel("more").subscribed);
+    const pinged = pings(pusher, heard);
+    await publish(server.url, 1);
+    await acknowledged(pusher, pinged, 1);
+    const before = other.pusher.connection.socket_id;
+    // All sockets are lost. The other one is back, and sleeps.
+    assert.equal(await server.evictHub(hub, { webSockets: "close" }), true);
+    pusher.disconnect();
+    await until("back", () => other.pusher.connection.socket_id !== before);
+    await until("subscribed again", () => other.pusher.channel("more").subscribed);
+    assert.equal(await server.evictHub(hub), true);
+    await publish(server.url, 2);
+    const bounds = async () => (await server.reached(hub)).filter(({ channel }) => channel === "news");
+    for (const end = Date.now() + 10_000; !(await bounds()).every(({ bound }) => bound); await sleep(10))
+      assert.ok(Date.now() < end, JSON.stringify(await bounds()));
+    await publish(server.url, 3);
+    pusher.connect();
+    await until("the last", () => heard.length > 1 && pusher.channel("news").subscribed);
+    await publish(server.url, 4);
+    await until("what comes", () => heard.at(-1) === 4);
+    const told = heard.map((one) =>
+      typeof one === "number" ? one : `${one.reason} ${one.position.split(":")[1]}`,
+    );
+    assert.deepEqual(told, [1, "unconfirmed 2", 3, 4]);
+  } finally {
+    pusher.disconnect();
+    other.pusher.disconnect();
     await server.stop();
   }
 });

@@ -354,7 +354,7 @@ pub enum Output {
         /// [`crate::resume::Reached::acked`].
         acked: Position,
     },
-    /// Nothing beyond that was sent in the Hub's life before this one: one row written, if there is one of that life and it says nothing of that.
+    /// Nothing beyond that was sent in the Hub's lives before this one: one row written for each that has one and says nothing of that.
     Bound {
         /// The channel.
         channel: ChannelName,

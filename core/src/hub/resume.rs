@@ -68,7 +68,7 @@ pub(super) struct Tabs {
     rows: BTreeSet<Slot>,
     /// When the driver will look.
     look_at: Option<u64>,
-    /// Channels of tabs that were lost with the life before this one, of which no bound is known.
+    /// Channels of tabs that were lost with lives before this one, of which no bound is known.
     mourned: HashSet<ChannelName>,
     /// Those of them whose Room is being asked.
     asked: HashSet<ChannelName>,
@@ -131,7 +131,7 @@ impl HubSession {
 }
 
 impl Hub {
-    /// Learns of which channels tabs were lost with the Hub's last life: when one of them is brought something, it is asked where it is.
+    /// Learns, with each waking, of which channels tabs were lost with the Hub's earlier lives and no bound is known: when one of them is brought something, it is asked where it is.
     pub fn mourn(&mut self, channels: impl IntoIterator<Item = ChannelName>) {
         self.tabs.mourned.extend(channels);
     }

@@ -120,11 +120,11 @@ impl World {
             socket.slot = side.hub.restore(HubSession::decode(&socket.attachment).ok_or("no attachment")?);
         }
         if side.sockets.is_empty() {
-            let last = side.life;
             side.life += 1;
-            let mourned = side.reached.iter().filter(|((_, life), reached)| *life == last && reached.bound.is_none());
-            side.hub.mourn(mourned.map(|((channel, _), _)| channel.clone()));
         }
+        let now = side.life;
+        let mourned = side.reached.iter().filter(|((_, life), reached)| *life < now && reached.bound.is_none());
+        side.hub.mourn(mourned.map(|((channel, _), _)| channel.clone()));
         let lost = side.sockets.is_empty().then(Vec::new);
         let turn = self.turn();
         let mut out = Vec::new();
