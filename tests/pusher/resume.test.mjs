@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import Pusher from "pusher-js";
+import { Listener, within } from "../clients/client.mjs";
 import { judge, pusherRun } from "../faults/pusher.mjs";
 import { hubName, start as startAsleep } from "../harness.mjs";
 import { sleep, start } from "../workerd.mjs";
@@ -223,6 +224,27 @@ test("what a quiet channel gets after a loss is replayed, though its Hub has sle
   } finally {
     pusher.disconnect();
     other.pusher.disconnect();
+    await server.stop();
+  }
+});
+
+test("a second connection with the same id ends the first, which may come back", async () => {
+  const server = await start({ apps: appsWith() });
+  const path = `/r/${randomUUID()}/app/${key}?protocol=7`;
+  const comes = async () => {
+    const client = new Listener(server, path);
+    await until("a connection", () => client.frames[0]?.event === "pusher:connection_established");
+    return client;
+  };
+  try {
+    let last = await comes();
+    for (let nth = 0; nth < 2; nth += 1) {
+      const next = await comes();
+      assert.equal((await within("the end of the earlier one", last.ended)).code, 4100);
+      last = next;
+    }
+    await last.close();
+  } finally {
     await server.stop();
   }
 });
