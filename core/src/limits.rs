@@ -364,7 +364,7 @@ pub const RESUME_STALL_MS: u64 = 1_000;
 /// and that time of use.
 pub const RESUME_SAVE_MS: u64 = 1_000;
 /// How long after connecting a tab may subscribe to a channel that it had and get what it missed, in milliseconds: stock clients do it at once, and ask for signatures first. Past
-/// it, as soon as it answers a ping, such a channel begins with what comes.
+/// it, as soon as it answers a ping that was sent later, such a channel begins with what comes.
 pub const RESUME_CLAIM_MS: u64 = 60_000;
 /// How long a Hub keeps what a tab had that is away, in milliseconds (a day). Past it the tab is taken for a new one.
 pub const RESUME_KEEP_MS: u64 = 24 * 3600 * 1000;
