@@ -51,7 +51,7 @@ impl Side {
         let members = users.iter().map(|user| Member { user: (*user).into(), data: None }).collect();
         let (joined, left) = (Vec::new(), Vec::new());
         let (revision, count) = (5, users.len() as u64);
-        let changes = Changes { epoch: None, after: None, revision, count, joined, left, list: Some(members) };
+        let changes = Changes { revision, count, joined, left, list: Some(members), ..Changes::default() };
         self.handle(Input::Reported { channel: team(), at: report.at, result: Ok(changes) })
     }
 

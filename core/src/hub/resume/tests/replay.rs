@@ -199,11 +199,11 @@ fn many_that_catch_up_take_turns_and_get_more_at_a_time() {
     let mut at_once = pinged(&side.replays(7 + 3 * WINDOW, 1_007));
     for _ in 0..100 {
         side.now += 1;
-        at_once += pinged(&side.handle(Input::Look));
+        at_once += pinged(&side.looks());
     }
     assert_eq!(at_once, 26);
     side.now += 500;
-    assert_eq!(at_once + pinged(&side.handle(Input::Look)), 300);
+    assert_eq!(at_once + pinged(&side.looks()), 300);
 }
 
 impl Side {
