@@ -58,9 +58,9 @@ pub struct Hub {
     /// Those of them in which something has happened in this event.
     unreported: BTreeSet<ChannelName>,
     calls: Calls,
-    /// Channels whose Rooms have to hear how many sockets want them, and whether a timer waits for that.
+    /// Channels whose Rooms have to hear how many sockets want them, and when the timers ring that wait for that: two at most, the later one first.
     untold: BTreeSet<ChannelName>,
-    tallying: bool,
+    tally_timers: Vec<u64>,
     relays: Relays,
     /// How often connections may speak, and how often they may publish, by the rate that a rule allows.
     frames: Buckets,
@@ -94,7 +94,7 @@ impl Hub {
             unreported: BTreeSet::new(),
             calls: Calls::default(),
             untold: BTreeSet::new(),
-            tallying: false,
+            tally_timers: Vec::new(),
             relays: Relays::default(),
             frames: Buckets::new(limits::HUB_FRAME_RATE),
             publishes: BTreeMap::new(),
@@ -206,10 +206,10 @@ impl Hub {
                 self.calls.ended();
                 self.reported(&channel, at, result, out);
             }
-            Input::Tally => self.tallying = false,
+            Input::Tally => drop(self.tally_timers.pop()),
             Input::Tallied { channel, result } => {
                 self.calls.ended();
-                self.tallied(&channel, &result, out);
+                self.tallied(&channel, &result);
             }
             Input::Registered { at, state, answer } => self.registered((at, state), answer, out),
             Input::Fetched { id, tag, result } => {
@@ -334,7 +334,6 @@ impl Hub {
         due.extend(self.drop_deserted(turn, out));
         due.extend(self.look_after_members(kept));
         due.extend(self.review(out));
-        due.extend(self.tally_due());
         self.look_around(&mut due, out);
         if let Some(at) = due.into_iter().min() {
             // Whatever the reason, an object is woken once a second at most.

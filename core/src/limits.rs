@@ -265,7 +265,7 @@ pub const COUNT_PAUSE_MS: u64 = 200;
 pub const COUNT_SMALL: u64 = 100;
 /// The least time between two announcements of the number of subscribers above `COUNT_SMALL`, in milliseconds: Pusher's own pause.
 pub const COUNT_LARGE_PAUSE_MS: u64 = 5_000;
-/// When a Hub says again how many sockets want a channel, after a call that failed, in milliseconds: one row for the alarm.
+/// When a Hub says again how many sockets want a channel, after a call that failed, in milliseconds: the Hub stays awake for it.
 pub const COUNT_RETRY_MS: u64 = 5_000;
 /// Rows of members who left, kept so that a Hub that is behind can be told of their leaving. Past it they go, and such a Hub gets the list anew.
 pub const GONE_MAX: usize = 5_000;

@@ -80,10 +80,10 @@ pub struct Follow {
     pub count: Option<u64>,
 }
 
-/// How many sockets of a Hub want a channel.
+/// How many sockets of a Hub want a channel, or how many subscribers it has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Tally {
-    /// When it was so, by the Hub's count of its decisions ([`Follow::at`]): an earlier one that comes later is not heard.
+    /// When it was so, by the count that who says it has of its decisions ([`Follow::at`]; in a delivery, 0 where a Room does not say it yet): an earlier one that comes later is not heard.
     pub at: u64,
     /// How many.
     pub count: u64,
@@ -126,7 +126,7 @@ pub struct Delivery {
     /// Who came and went, in a presence channel.
     pub members: Option<Changes>,
     /// How many subscribers the channel has, wherever they are, for those who are to be told.
-    pub count: Option<u64>,
+    pub count: Option<Tally>,
 }
 
 /// What a Hub answers to a [`Delivery`].
@@ -173,7 +173,7 @@ impl Delivery {
         let gap = gap.map_or_else(String::new, |gap| format!(",\"gap\":{gap}"));
         let members = self.members.as_ref().and_then(|members| serde_json::to_string(members).ok());
         let members = members.map_or_else(String::new, |members| format!(",\"members\":{members}"));
-        let count = self.count.map_or_else(String::new, |count| format!(",\"count\":{count}"));
+        let count = self.count.map_or_else(String::new, |of| format!(",\"count\":{},\"counted\":{}", of.count, of.at));
         let (channel, after, messages) = (&self.channel, self.after, messages.join(","));
         format!(
             "{{\"version\":{VERSION},\"channel\":\"{channel}\",\"after\":\"{after}\"{gap}{members}{count},\"messages\":[{messages}]}}"
@@ -192,6 +192,8 @@ impl Delivery {
             members: Option<Changes>,
             #[serde(default)]
             count: Option<u64>,
+            #[serde(default)]
+            counted: u64,
             #[serde(borrow)]
             messages: Vec<Wire<'a>>,
         }
@@ -204,7 +206,7 @@ impl Delivery {
             messages: messages?.into_iter().map(|new| new.message).collect(),
             gap: read.gap,
             members: read.members,
-            count: read.count,
+            count: read.count.map(|count| Tally { at: read.counted, count }),
         })
     }
 }
@@ -216,7 +218,7 @@ pub fn decode<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Delivery, Receipt, decode, hub_name, parse_hub_name};
+    use super::{Delivery, Receipt, Tally, decode, hub_name, parse_hub_name};
     use crate::channel::ChannelName;
     use crate::frame::{Gap, GapReason};
     use crate::message::{Message, Payload};
@@ -244,7 +246,7 @@ mod tests {
             ],
             gap: Some(Gap { after: at(7), position: at(41), reason: GapReason::Expired }),
             members: Some(Changes { after: Some(3), revision: 4, ..Changes::default() }),
-            count: Some(12),
+            count: Some(Tally { at: 5, count: 12 }),
         };
         // Whom it is kept from, and who it is from.
         let kept = &mut delivery.messages[1];
@@ -254,6 +256,8 @@ mod tests {
         assert_eq!(delivery.placed().map(|(position, _)| position.seq).collect::<Vec<_>>(), [42, 43, 44]);
         let later = r#"{"version":9,"channel":"a","after":"000000000007:1","messages":[],"later":{}}"#;
         assert_eq!(Delivery::decode(later).unwrap().messages, []);
+        let earlier = r#"{"version":1,"channel":"a","after":"000000000007:1","count":3,"messages":[]}"#;
+        assert_eq!(Delivery::decode(earlier).unwrap().count, Some(Tally { at: 0, count: 3 }));
         for bad in ["", "{}", r#"{"channel":"a b","after":"000000000007:1","messages":[]}"#] {
             assert!(Delivery::decode(bad).is_err(), "{bad}");
         }

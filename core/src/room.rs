@@ -315,7 +315,9 @@ impl Room {
         let inhabited = self.look_at_members(turn, store, &mut due, out);
         let followed = self.look_after(spent && !inhabited, turn, store, &mut due, out);
         let state = Occupancy::of(!sessions.is_empty(), followed);
-        if !followed {
+        if followed {
+            self.doubt_count();
+        } else {
             // Nothing is to be told any more when it is forgotten.
             self.counting.hurry();
             self.tell_count(turn, store, out);

@@ -31,6 +31,8 @@ pub(super) struct Channel {
     pub(super) counted: Option<u64>,
     /// Whether a number came while sockets were not live, or may have.
     pub(super) uncounted: bool,
+    /// When the Room had counted what they were told last, by its own count; 0: not known since the Hub woke.
+    pub(super) counted_at: u64,
     /// When the last one left, in milliseconds.
     pub(super) deserted_at: Option<u64>,
     /// What was saved of what all tabs have (`super::resume`); not known since the Hub woke.

@@ -1,5 +1,6 @@
 //! How many sockets want a channel, where its rule has `subscription_count`: said to its Room when that changes and with every receipt; and what the Room says of all of them.
 
+use super::channel::Channel;
 use super::{Hub, Output, Slot};
 use crate::channel::ChannelName;
 use crate::limits;
@@ -48,9 +49,11 @@ impl Hub {
             let Some(known) = self.channels.get_mut(&channel) else { continue };
             // Who does not follow yet, or waits for the answer, goes on with that.
             let is_held = known.following.is_some() || known.tallying;
+            // A clock that was set back is not waited for.
             let pause = known.tally_after.saturating_sub(self.now);
+            let pause = if pause > limits::COUNT_RETRY_MS { 0 } else { pause };
             if is_held || pause > 0 {
-                if !is_held && pause <= limits::COUNT_PAUSE_MS {
+                if !is_held {
                     wait = Some(wait.unwrap_or(pause).min(pause));
                 }
                 self.untold.insert(channel);
@@ -61,14 +64,18 @@ impl Hub {
             let tally = Tally { at, count: known.subscribers() };
             self.calls.add(Output::Tally { channel, tally });
         }
-        if let Some(pause) = wait.filter(|_| !self.tallying) {
-            self.tallying = true;
+        let Some(pause) = wait else { return };
+        let at = self.now + pause;
+        // One for what has failed, and one that does not wait for that.
+        if self.tally_timers.len() < 2 && self.tally_timers.last().is_none_or(|earliest| at < *earliest) {
+            self.tally_timers.push(at);
             out.push(Output::TallyIn(pause));
         }
     }
 
-    /// The Room has heard it, or not. After a failure it is said again by alarm: one row. A Room that does not know the Hub is followed anew.
-    pub(super) fn tallied(&mut self, channel: &ChannelName, result: &Result<bool, Refusal>, out: &mut Vec<Output>) {
+    /// The Room has heard it, or not. After a failure it is said again a little later, and until then the Hub does not sleep: that there is something to say is in no attachment, and
+    /// where the last socket has left there is none. A Room that does not know the Hub is followed anew.
+    pub(super) fn tallied(&mut self, channel: &ChannelName, result: &Result<bool, Refusal>) {
         let Some(known) = self.channels.get_mut(channel) else { return };
         known.tallying = false;
         match result {
@@ -77,20 +84,19 @@ impl Hub {
             Err(_) => {
                 known.tally_after = self.now + limits::COUNT_RETRY_MS;
                 self.untold.insert(channel.clone());
-                self.wake_at(self.now + limits::COUNT_RETRY_MS, out);
             }
         }
     }
 
-    /// When the alarm has to ring for a call that failed.
-    pub(super) fn tally_due(&self) -> Option<u64> {
-        let known = self.untold.iter().filter_map(|channel| self.channels.get(channel));
-        known.filter(|known| !known.tallying).map(|known| known.tally_after).filter(|at| *at > self.now).min()
-    }
-
-    /// The Room says how many subscribers there are: those who speak Pusher's protocol are told, unless all of them have been.
-    pub(super) fn tell_count(&mut self, channel: &ChannelName, count: u64, out: &mut Vec<Output>) {
-        let Some(known) = self.channels.get_mut(channel).filter(|known| known.counted != Some(count)) else { return };
+    /// The Room says how many subscribers there are: those who speak Pusher's protocol are told, unless all of them have been, or it was overtaken by what the Room has said since.
+    pub(super) fn tell_count(&mut self, channel: &ChannelName, told: Tally, out: &mut Vec<Output>) {
+        let Tally { at, count } = told;
+        let is_news = |known: &&mut Channel| at == 0 || known.counted_at <= at;
+        let Some(known) = self.channels.get_mut(channel).filter(is_news) else { return };
+        known.counted_at = at;
+        if known.counted == Some(count) {
+            return;
+        }
         let slots: Vec<Slot> =
             known.live.iter().filter(|(_, format)| *format == Format::Pusher).map(|(slot, _)| *slot).collect();
         // One that is not live yet has not been told.

@@ -6,7 +6,7 @@ use super::tail::Tail;
 use super::{Output, Room, Turn};
 use crate::frame::{Gap, GapReason};
 use crate::limits;
-use crate::link::{Delivery, Receipt};
+use crate::link::{Delivery, Receipt, Tally};
 use crate::log::{Log, Start};
 use crate::message::Message;
 use crate::position::Position;
@@ -85,6 +85,7 @@ impl Room {
         };
         if let Some(follower) = self.follower(&hub) {
             let ticket = turn.random;
+            let count = count.map(|of| of.count);
             follower.sent = Some(Sent { ticket, up_to, members, count, outdated: false });
             follower.retry_at = None;
             self.relays.began();
@@ -110,7 +111,7 @@ impl Room {
         &mut self,
         cursor: Cursor,
         shown: Shown,
-        count: Option<u64>,
+        count: Option<Tally>,
         turn: Turn,
         store: &mut S,
     ) -> Result<(Rc<str>, Position, Option<u64>), StoreError> {

@@ -30,7 +30,7 @@ pub(super) struct Encoded {
     /// Of the members: after which revision, and up to which.
     pub(super) shown: Option<(Option<u64>, u64)>,
     /// The number of subscribers in it.
-    pub(super) count: Option<u64>,
+    pub(super) count: Option<Tally>,
     pub(super) text: Weak<str>,
 }
 

@@ -6,7 +6,7 @@
 use super::followers::{Cursor, Sent, Shown};
 use super::{Output, Room, Turn};
 use crate::limits;
-use crate::link::{self, Receipt, Receipts};
+use crate::link::{self, Receipt, Receipts, Tally};
 use crate::position::Position;
 use crate::refusal::{Code, Refusal};
 use crate::store::Store;
@@ -69,7 +69,7 @@ impl Room {
         }
         // In the order in which they were found, so that the same input has the same output.
         let announced = self.counting.announced();
-        let mut alike: Vec<(Cursor, Shown, Option<u64>, Vec<String>)> = Vec::new();
+        let mut alike: Vec<(Cursor, Shown, Option<Tally>, Vec<String>)> = Vec::new();
         let mut places: HashMap<Place, usize> = HashMap::new();
         for hub in hubs {
             let Some(follower) = self.follower(&hub) else { continue };
@@ -78,7 +78,8 @@ impl Room {
                 continue;
             }
             let (cursor, shown, count) = (follower.cursor, follower.shown, follower.lacks_count(&hub, announced));
-            let place = *places.entry((cursor.position(), shown.place(), count)).or_insert(alike.len());
+            let number = count.map(|of| of.count);
+            let place = *places.entry((cursor.position(), shown.place(), number)).or_insert(alike.len());
             match alike.get_mut(place) {
                 Some((_, _, _, others)) => others.push(hub),
                 None => alike.push((cursor, shown, count, vec![hub])),
@@ -96,7 +97,7 @@ impl Room {
     /// One request for all of them. Which of them is called depends on the ticket, so that the work moves around.
     fn deliver_group<S: Store>(
         &mut self,
-        (cursor, shown, count): (Cursor, Shown, Option<u64>),
+        (cursor, shown, count): (Cursor, Shown, Option<Tally>),
         group: &[String],
         turn: Turn,
         store: &mut S,
@@ -108,7 +109,7 @@ impl Room {
         let Ok((delivery, up_to, members)) = self.next_delivery(cursor, shown, count, turn, store) else {
             return group.iter().for_each(|hub| self.failed(hub, turn, store, out));
         };
-        let ticket = turn.random;
+        let (ticket, count) = (turn.random, count.map(|of| of.count));
         for hub in group {
             if let Some(follower) = self.follower(hub) {
                 follower.sent = Some(Sent { ticket, up_to, members, count, outdated: false });

@@ -18,17 +18,19 @@ use crate::webhook::{Kind, count_event};
 pub(super) struct Counting {
     /// Sockets of its own; not known since it woke.
     own: Option<u64>,
-    /// The number that was announced last; none since it woke.
-    announced: Option<u64>,
+    /// The number that was announced last, and when, by the room's count of its announcements, which goes on through a sleep as a Hub's does; none since it woke.
+    announced: Option<Tally>,
     /// Whether something has changed since, or may have.
     changed: bool,
+    /// Whether somebody may lack what was announced before it slept.
+    doubtful: bool,
     /// When the next announcement may be, in milliseconds, and whether a timer waits for it.
     next_at: u64,
     waiting: bool,
 }
 
 impl Counting {
-    pub(super) fn announced(&self) -> Option<u64> {
+    pub(super) fn announced(&self) -> Option<Tally> {
         self.announced
     }
 
@@ -53,8 +55,8 @@ impl Counting {
 
 impl Follower {
     /// The number that it has to be told, if it does.
-    pub(super) fn lacks_count(&self, hub: &str, announced: Option<u64>) -> Option<u64> {
-        announced.filter(|_| self.counted != announced && speaks_pusher(hub))
+    pub(super) fn lacks_count(&self, hub: &str, announced: Option<Tally>) -> Option<Tally> {
+        announced.filter(|of| self.counted != Some(of.count) && speaks_pusher(hub))
     }
 }
 
@@ -117,15 +119,21 @@ impl Room {
         self.counting.changed |= self.rule.subscription_count && !had_none;
     }
 
+    /// By alarm: whoever had to be told when the room fell asleep, or fell, is in no memory any more. All who are followed by then are asked by that alarm anyway; one more request to each
+    /// Hub that is told.
+    pub(super) fn doubt_count(&mut self) {
+        self.counting.doubtful |= self.rule.subscription_count && self.counting.announced.is_none();
+    }
+
     /// At the end of a turn: announces what has changed, now or a little later.
     pub(super) fn tell_count<S: Store>(&mut self, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
-        if !self.counting.changed || self.followers(store).is_err() {
+        if !(self.counting.changed || self.counting.doubtful) || self.followers(store).is_err() {
             return;
         }
-        let hears = self.hooks_want(Kind::SubscriptionCount);
+        let hears = self.counting.changed && self.hooks_want(Kind::SubscriptionCount);
         let Some(followers) = &self.followers else { return };
         if !hears && !followers.by_hub.keys().any(|hub| speaks_pusher(hub)) {
-            self.counting.changed = false;
+            (self.counting.changed, self.counting.doubtful) = (false, false);
             return;
         }
         let pause = self.counting.next_at.saturating_sub(turn.now);
@@ -151,16 +159,19 @@ impl Room {
     }
 
     fn announce_count<S: Store>(&mut self, count: u64, turn: Turn, store: &mut S, out: &mut Vec<Output>) {
-        let before = self.counting.announced.replace(count);
+        let last = self.counting.announced.map_or(0, |before| before.at);
+        let announced = Tally { at: (last + 1).max(turn.now.saturating_mul(1000)), count };
+        let before = self.counting.announced.replace(announced).map(|before| before.count);
         let is_large = count.max(before.unwrap_or(0)) > limits::COUNT_SMALL;
         let pause = if is_large { limits::COUNT_LARGE_PAUSE_MS } else { limits::COUNT_PAUSE_MS };
-        (self.counting.changed, self.counting.next_at) = (false, turn.now + pause);
-        if before != Some(count) && self.hooks_want(Kind::SubscriptionCount) {
+        let is_news = core::mem::take(&mut self.counting.changed) && before != Some(count);
+        (self.counting.doubtful, self.counting.next_at) = (false, turn.now + pause);
+        if is_news && self.hooks_want(Kind::SubscriptionCount) {
             self.note(Kind::SubscriptionCount, count_event(&self.channel, count));
         }
         let followers = self.followers.iter().flat_map(|followers| &followers.by_hub);
         let lacks = |(hub, follower): &(&String, &Follower)| {
-            follower.is_idle() && follower.lacks_count(hub, Some(count)).is_some()
+            follower.is_idle() && follower.lacks_count(hub, Some(announced)).is_some()
         };
         let hubs: Vec<String> = followers.filter(lacks).map(|(hub, _)| hub.clone()).collect();
         self.deliver_to(hubs, turn, store, out);

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::frame::Frame;
 use crate::hub::{Hub, HubConnect, Input, Output, Slot};
 use crate::limits;
-use crate::link::{Delivery, Receipt};
+use crate::link::{Delivery, Receipt, Tally};
 use crate::position::{Epoch, Position};
 use crate::refusal::{Code, Refusal};
 use crate::room::Turn;
@@ -93,6 +93,10 @@ impl World {
     }
 
     fn delivers(&mut self, count: Option<u64>) -> (Receipt, Vec<Output>) {
+        self.delivers_of(count.map(|count| Tally { at: 0, count }))
+    }
+
+    fn delivers_of(&mut self, count: Option<Tally>) -> (Receipt, Vec<Output>) {
         let (channel, messages) = (name("a"), Vec::new());
         let delivery = Delivery { channel, after: at(0), messages, gap: None, members: None, count };
         let mut out = self.handle(Input::Deliver { ticket: 1, delivery });
@@ -160,21 +164,60 @@ fn who_comes_while_the_hub_begins_to_follow_is_said_after_it() {
 }
 
 #[test]
-fn a_call_that_failed_is_made_again_by_alarm() {
+fn a_call_that_failed_is_made_again_before_the_hub_sleeps() {
     let mut world = World::counting();
-    world.begins("a");
+    let first = world.begins("a");
     let (slot, _) = world.joins(Format::Pusher, "a");
     let out = world.tallied(Err(Refusal::new(Code::Overloaded, "no")));
-    assert!(tallies(&out).is_empty() && pauses(&out).is_empty(), "{out:?}");
-    assert!(world.hub.armed.is_some_and(|at| at <= world.now + limits::COUNT_RETRY_MS));
-    world.handle(Input::Left { slot });
+    assert_eq!((tallies(&out), pauses(&out)), (vec![], vec![limits::COUNT_RETRY_MS]));
+    // Also when the last one has left meanwhile: no attachment says that there is something to say.
+    for slot in [slot, first] {
+        let out = world.handle(Input::Left { slot });
+        assert_eq!((tallies(&out), pauses(&out)), (vec![], vec![]), "one timer");
+    }
     world.now += limits::COUNT_RETRY_MS - 1;
-    let out = world.handle(Input::Alarm { kept: Vec::new() });
-    assert!(tallies(&out).is_empty() && world.hub.armed.is_some_and(|at| at <= world.now + 1000), "{out:?}");
-    world.now += 1000;
-    assert_eq!(tallies(&world.handle(Input::Alarm { kept: Vec::new() })), [1]);
+    let out = world.handle(Input::Tally);
+    assert_eq!((tallies(&out), pauses(&out)), (vec![], vec![1]), "it rang early");
+    world.now += 1;
+    assert_eq!(tallies(&world.handle(Input::Tally)), [0]);
     // A room that does not know the Hub is followed anew.
+    world.joins(Format::Pusher, "a");
     assert_eq!(follows(&world.tallied(Ok(false))), [Some(1)]);
+}
+
+#[test]
+fn what_has_failed_holds_nothing_else_up() {
+    let mut world = World::counting();
+    world.begins("a");
+    world.joins(Format::Pusher, "a");
+    world.tallied(Err(Refusal::new(Code::Overloaded, "no")));
+    world.begins("b");
+    world.joins(Format::Pusher, "b");
+    world.handle(Input::Tallied { channel: name("b"), result: Ok(true) });
+    let (_, out) = world.joins(Format::Pusher, "b");
+    assert_eq!((tallies(&out), pauses(&out)), (vec![], vec![limits::COUNT_PAUSE_MS]));
+    world.now += limits::COUNT_PAUSE_MS;
+    let out = world.handle(Input::Tally);
+    assert_eq!((tallies(&out), pauses(&out)), (vec![3], vec![]), "the other timer waits already");
+    world.now += limits::COUNT_RETRY_MS;
+    assert_eq!(tallies(&world.handle(Input::Tally)), [2]);
+    // A clock that was set back is not waited for.
+    world.tallied(Err(Refusal::new(Code::Overloaded, "no")));
+    world.now -= 600_000;
+    assert_eq!(tallies(&world.handle(Input::Tally)), [2]);
+}
+
+#[test]
+fn a_number_that_was_overtaken_is_not_told() {
+    let mut world = World::counting();
+    world.begins("a");
+    let of = |at, count| Some(Tally { at, count });
+    for (of, is_told) in [(of(7, 12), true), (of(6, 11), false), (of(8, 12), false), (of(7, 11), false)] {
+        assert_eq!(!told(&world.delivers_of(of).1).is_empty(), is_told, "{of:?}");
+    }
+    assert_eq!(told(&world.delivers_of(of(8, 13)).1).len(), 1, "of the same announcement");
+    assert_eq!(told(&world.delivers(Some(14)).1).len(), 1, "a Room of older code does not say");
+    assert!(told(&world.delivers_of(of(7, 11)).1).len() == 1, "and what it said has no place");
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl World {
         for output in out {
             match output {
                 Output::Deliver { hub, ticket, delivery } => {
-                    self.brought.push((hub, ticket, Delivery::decode(&delivery).unwrap().count));
+                    self.brought.push((hub, ticket, Delivery::decode(&delivery).unwrap().count.map(|of| of.count)));
                 }
                 Output::AnnounceIn(pause) => self.pauses.push(pause),
                 Output::Post(post) => {
@@ -236,11 +236,12 @@ fn after_a_sleep_all_are_asked_before_anything_is_said() {
     world.pause();
     world.answer(Some(1));
     world.now += 60_000;
-    // What is delivered meanwhile is no change.
+    // What is delivered meanwhile is no change: webhooks are not told.
     world.sleep();
     world.handle(Input::Alarm { sessions: vec![session()] });
     assert!(world.counts().iter().all(|(_, count)| count.is_none()));
     world.answer(Some(1));
+    assert_eq!((world.told.clone(), world.answer(Some(1))), (vec![1, 3, 4], vec![to(PUSHER, Some(3))]));
     assert_eq!((world.told.clone(), world.counts()), (vec![1, 3, 4], vec![]));
     world.now += 60_000;
     world.sleep();
@@ -254,6 +255,46 @@ fn after_a_sleep_all_are_asked_before_anything_is_said() {
     world.tally(PUSHER, 3);
     world.answer(None);
     assert_eq!(world.told.last(), Some(&4));
+}
+
+#[test]
+fn who_was_to_be_told_before_a_sleep_is_told_by_alarm() {
+    let mut world = World::new(true, true);
+    world.follow(PUSHER, 1);
+    // It has not begun: its call to follow is not answered yet.
+    let (hub, ticket, count) = world.brought.remove(0);
+    assert_eq!(count, Some(1));
+    let tally = Some(Tally { at: world.random, count: 1 });
+    let receipt = Receipt { wanted: true, have: None, members: None, reporting: false, tally };
+    world.handle(Input::Receipt { hub, ticket, result: Ok(receipt) });
+    assert!(world.brought.is_empty());
+    world.sleep();
+    world.now += limits::DELIVERY_RETRY_MS;
+    world.handle(Input::Alarm { sessions: Vec::new() });
+    assert_eq!(world.answer(Some(1)), [to(PUSHER, None)], "it asks first");
+    assert_eq!(world.answer(Some(1)), [to(PUSHER, Some(1))]);
+    // Once: it is known now.
+    world.now += limits::DELIVERY_LOOK_MS;
+    world.handle(Input::Alarm { sessions: Vec::new() });
+    world.answer(Some(1));
+    assert_eq!((world.counts(), world.told.clone()), (vec![], vec![1]));
+}
+
+#[test]
+fn what_is_announced_later_has_the_greater_number_also_after_a_sleep() {
+    let mut world = World::new(true, false);
+    let mut last = 0;
+    for count in [1, 2, 1, 2] {
+        if count == 1 {
+            world.sleep();
+        }
+        world.follow(PUSHER, count);
+        world.answer(Some(count));
+        let of = world.room.counting.announced().unwrap();
+        assert!(of.count == count && of.at > last, "{of:?} after {last}");
+        last = of.at;
+        world.now += 1;
+    }
 }
 
 #[test]
