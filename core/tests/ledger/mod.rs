@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     dead_code,
     reason = "a simulation that is wrong has to stop; one of them asks more than the other"
 )]
@@ -13,6 +14,8 @@ use std::collections::HashMap;
 #[derive(Default)]
 pub(crate) struct Ledger {
     stored: HashMap<Epoch, Vec<String>>,
+    /// In the order in which they began.
+    epochs: Vec<Epoch>,
     ids: HashMap<(Epoch, String), u64>,
     /// Written, but not on the disk yet.
     unflushed: Vec<(Position, String, Option<String>)>,
@@ -28,6 +31,9 @@ impl Ledger {
         let written = std::mem::take(&mut self.unflushed);
         let count = written.len() as u64;
         for (position, body, id) in written {
+            if !self.stored.contains_key(&position.epoch) {
+                self.epochs.push(position.epoch);
+            }
             let bodies = self.stored.entry(position.epoch).or_default();
             if position.seq != bodies.len() as u64 + 1 {
                 return Err(format!("{position} stored after {} messages", bodies.len()));
@@ -63,5 +69,46 @@ impl Ledger {
 
     pub(crate) fn last(&self, epoch: Epoch) -> u64 {
         self.stored.get(&epoch).map_or(0, |bodies| bodies.len() as u64)
+    }
+
+    /// The last that was stored.
+    pub(crate) fn end(&self) -> Option<Position> {
+        self.epochs.last().map(|epoch| epoch.at(self.last(*epoch)))
+    }
+
+    pub(crate) fn body(&self, position: Position) -> Option<&str> {
+        let at = usize::try_from(position.seq.checked_sub(1)?).unwrap();
+        self.stored.get(&position.epoch)?.get(at).map(String::as_str)
+    }
+
+    /// Where a body is: more than once, where it was published again after its id was forgotten.
+    pub(crate) fn places(&self, body: &str) -> Vec<Position> {
+        let bodies = |epoch: &Epoch| (1..).map(|seq| epoch.at(seq)).zip(&self.stored[epoch]).collect::<Vec<_>>();
+        let all = self.epochs.iter().flat_map(bodies);
+        all.filter(|(_, other)| *other == body).map(|(position, _)| position).collect()
+    }
+
+    /// When it was, compared with other places: epochs of which nothing was stored are the last.
+    fn age(&self, position: Position) -> (usize, u64) {
+        let epoch = self.epochs.iter().position(|epoch| *epoch == position.epoch);
+        (epoch.unwrap_or(self.epochs.len()), position.seq)
+    }
+
+    pub(crate) fn is_before(&self, one: Position, other: Position) -> bool {
+        self.age(one) < self.age(other)
+    }
+
+    /// What was stored after one place, and up to another.
+    pub(crate) fn between(&self, after: Option<Position>, until: Position) -> Vec<&str> {
+        let (after, until) = (after.map_or((0, 0), |after| self.age(after)), self.age(until));
+        let mut found = Vec::new();
+        for (nth, epoch) in self.epochs.iter().enumerate() {
+            for (seq, body) in (1..).zip(&self.stored[epoch]) {
+                if (nth, seq) > after && (nth, seq) <= until {
+                    found.push(body.as_str());
+                }
+            }
+        }
+        found
     }
 }

@@ -1,6 +1,6 @@
 //! The app's Directory, what is listed from it, and what is true.
 
-use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_of, room_of};
+use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_named, hub_of, room_of};
 use super::world::World;
 use dormouse_core::call::VERSION;
 use dormouse_core::close::{Close, Holder, Whose};
@@ -152,9 +152,8 @@ impl World {
     /// What each channel has.
     fn truth(&self) -> Said {
         let mut truth = Said::new();
-        for (nth, side) in self.rooms.iter().enumerate() {
-            let readers: Vec<usize> = (0..self.readers.len()).filter(|reader| self.readers[*reader].has(nth)).collect();
-            let connections = (side.guests.len() + readers.len()) as u64;
+        for nth in 0..self.rooms.len() {
+            let connections = self.subscribers(nth);
             if connections > 0 {
                 let members = self.has_members.then(|| self.users_of(nth).len() as u64);
                 truth.insert(nth, (connections, members));
@@ -193,7 +192,7 @@ impl World {
             }
         }
         for (nth, _) in self.hubs.iter().enumerate().filter(|(_, side)| !side.sockets.is_empty()) {
-            if row(&Holder::Hub(format!("v1:1:weur:{nth}"))).is_none() {
+            if row(&Holder::Hub(hub_named(nth))).is_none() {
                 return Err(format!("it is not known that hub {nth} has sockets"));
             }
         }

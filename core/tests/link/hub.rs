@@ -1,7 +1,8 @@
 //! A Hub with its sockets.
 
-use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_of, room_of};
-use super::world::World;
+use super::network::{Answer, Body, Call, Caller, Party, Reply, hub_named, hub_of, room_of};
+use super::pusher::begins;
+use super::world::{HUBS, READERS, World};
 use dormouse_core::call::VERSION;
 use dormouse_core::channel::ChannelName;
 use dormouse_core::close::Holder;
@@ -9,15 +10,19 @@ use dormouse_core::config::App;
 use dormouse_core::directory::{HubCount, HubCounts, Report as Occupied};
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub, HubConnect, HubSession, Input, Output, Slot};
-use dormouse_core::link::{Delivery, Follow, Relay, decode_receipts, hub_name};
+use dormouse_core::link::{Delivery, Follow, Relay, decode_receipts};
+use dormouse_core::position::Position;
 use dormouse_core::presence::Report;
 use dormouse_core::session::Format;
+use dormouse_core::token::Grants;
 use std::collections::{BTreeMap, VecDeque};
 
 pub(super) struct HubSide {
     pub(super) hub: Hub,
     pub(super) life: u64,
     pub(super) alarm: Option<u64>,
+    /// When it says how many sockets it has.
+    pub(super) timers: Vec<u64>,
     pub(super) sockets: BTreeMap<String, Socket>,
     slots: BTreeMap<Slot, String>,
     /// The rows, and whether they are marked.
@@ -28,12 +33,17 @@ pub(super) struct HubSide {
 }
 
 pub(super) struct Socket {
+    /// The client's number.
     pub(super) reader: usize,
     slot: Slot,
     pub(super) attachment: String,
     /// On its way to the reader, in order; and from it.
     pub(super) down: VecDeque<Frame>,
     pub(super) up: VecDeque<String>,
+    /// For each answer to a subscription on its way, in Pusher's protocol: what was stored when it was sent.
+    pub(super) began: VecDeque<Option<Position>>,
+    /// The Hub has closed it: nothing is sent any more, and the client finds out.
+    pub(super) closing: bool,
 }
 
 impl HubSide {
@@ -42,6 +52,7 @@ impl HubSide {
             hub: Hub::wake(app.clone()),
             life: 0,
             alarm: None,
+            timers: Vec::new(),
             sockets: BTreeMap::new(),
             slots: BTreeMap::new(),
             rows: BTreeMap::new(),
@@ -54,9 +65,9 @@ impl HubSide {
         self.rows.iter().map(|(channel, marked)| (channel.clone(), *marked)).collect()
     }
 
-    /// Whether it has a call, and hands it on.
+    /// Whether it has a call, and hands it on; or waits for a moment.
     pub(super) fn is_busy(&self) -> bool {
-        !self.tickets.is_empty()
+        !self.tickets.is_empty() || !self.timers.is_empty()
     }
 
     /// Whether it has that caller's call.
@@ -79,6 +90,7 @@ impl World {
             println!("{} hub {nth} falls, trapped: {trapped}", self.now);
         }
         side.slots.clear();
+        side.timers.clear();
         side.asleep = Some(trapped || side.asleep == Some(true));
     }
 
@@ -103,6 +115,7 @@ impl World {
     /// Memory goes while calls are under way, and sockets stay. Those who wait for an answer make themselves heard.
     pub(super) fn hub_traps(&mut self, nth: usize) -> Result<(), String> {
         self.tally.traps += 1;
+        self.hub_is_unheard(nth);
         self.hub_falls(nth, true);
         self.wakes(nth)
     }
@@ -110,22 +123,24 @@ impl World {
     pub(super) fn hub_crashes(&mut self, nth: usize) {
         self.tally.crashes += 1;
         for socket in std::mem::take(&mut self.hubs[nth].sockets).into_values() {
-            self.readers[socket.reader].at = None;
-            self.readers[socket.reader].forgets();
+            self.is_cut_off(socket.reader);
         }
         self.hub_falls(nth, false);
+        self.hub_is_unheard(nth);
     }
 
     pub(super) fn connects(&mut self, reader: usize, nth: usize) -> Result<(), String> {
         self.wakes(nth)?;
         self.connections += 1;
-        let connection = format!("c{}", self.connections);
+        // Who speaks Pusher's protocol says with each channel who it is.
+        let is_pusher = reader >= READERS;
+        let connection = if is_pusher { format!("1.{}", self.connections) } else { format!("c{}", self.connections) };
         let connect = HubConnect {
             version: VERSION,
-            format: Format::Many,
-            user: self.has_members.then(|| Self::user(reader)),
+            format: if is_pusher { Format::Pusher } else { Format::Many },
+            user: (self.has_members && !is_pusher).then(|| Self::user(reader)),
             expires_at: None,
-            grants: self.grants.clone(),
+            grants: if is_pusher { Grants::default() } else { self.grants.clone() },
             info: None,
             resume: None,
             wants: Vec::new(),
@@ -137,8 +152,7 @@ impl World {
     pub(super) fn breaks(&mut self, nth: usize, connection: &str) -> Result<(), String> {
         self.wakes(nth)?;
         let Some(socket) = self.hubs[nth].sockets.remove(connection) else { return Ok(()) };
-        self.readers[socket.reader].at = None;
-        self.readers[socket.reader].forgets();
+        self.is_cut_off(socket.reader);
         self.hubs[nth].slots.remove(&socket.slot);
         self.drive_hub(nth, Input::Left { slot: socket.slot }, None)
     }
@@ -178,8 +192,7 @@ impl World {
             Body::Deliver { delivery, .. } => Input::Deliver { ticket, delivery: delivery.clone() },
             Body::Forward { text, .. } => Input::Deliver { ticket, delivery: Delivery::decode(text).map_err(refused)? },
             Body::Relay { text, .. } => {
-                let own = hub_name("1", "weur", u32::try_from(nth).unwrap());
-                Input::Relay { ticket, relay: Relay::decode(text, &own).map_err(refused)? }
+                Input::Relay { ticket, relay: Relay::decode(text, &hub_named(nth)).map_err(refused)? }
             }
             _ => return Err("not for a hub".into()),
         };
@@ -210,6 +223,7 @@ impl World {
             Answer::Missed { channel, from, result } => Input::Missed { channel, from, result },
             Answer::Published { channel, result } => Input::Published { channel, result },
             Answer::Reported { channel, at, result } => Input::Reported { channel, at, result },
+            Answer::Tallied { channel, result } => Input::Tallied { channel, result },
             Answer::Unfollowed => return Ok(()),
             Answer::Forwarded { hub, ticket, result } => Input::Forwarded { ticket, hub, result },
             Answer::Registered { at, state, answer } => Input::Registered { at, state, answer },
@@ -242,16 +256,22 @@ impl World {
                     let reader = arriving.ok_or("nobody is arriving")?;
                     let connection = session.connection.clone();
                     let attachment = session.encode();
-                    let (down, up) = (VecDeque::new(), VecDeque::new());
-                    side.sockets.insert(connection.clone(), Socket { reader, slot, attachment, down, up });
+                    let (down, up, began) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+                    let socket = Socket { reader, slot, attachment, down, up, began, closing: false };
+                    side.sockets.insert(connection.clone(), socket);
                     side.slots.insert(slot, connection.clone());
-                    self.readers[reader].connects(nth, connection);
+                    self.is_connected(reader, nth, connection);
                 }
                 Output::Refuse(_) => self.tally.full += 1,
                 Output::Send { slots, frames } => {
+                    let began: Vec<_> = frames.iter().filter_map(begins).map(|room| self.ledgers[room].end()).collect();
                     for slot in slots {
                         let connection = side.slots.get(&slot).ok_or(format!("nobody is in slot {slot}"))?;
-                        side.sockets.get_mut(connection).unwrap().down.extend(frames.iter().cloned());
+                        let socket = side.sockets.get_mut(connection).unwrap();
+                        if !socket.closing {
+                            socket.down.extend(frames.iter().cloned());
+                            socket.began.extend(&began);
+                        }
                     }
                 }
                 Output::Remember { slot, session } => {
@@ -279,12 +299,18 @@ impl World {
                 }
                 Output::CloseSlow { .. } => {}
                 Output::Register { state, at } => {
-                    let of = Holder::Hub(format!("v1:1:weur:{nth}"));
+                    let of = Holder::Hub(hub_named(nth));
                     let report = Occupied { version: VERSION, of, state, at };
                     let caller = Some(Caller { party: Party::Hub(nth), life: side.life });
                     self.calls.push(Call { caller, body: Body::Register { report } });
                 }
+                Output::Close { slot, code: 4100, .. } if nth >= HUBS => {
+                    self.tally.closes += 1;
+                    let connection = side.slots.get(&slot).ok_or(format!("nobody is in slot {slot}"))?;
+                    side.sockets.get_mut(connection).unwrap().closing = true;
+                }
                 Output::Close { .. } => return Err("nobody is to be closed".into()),
+                Output::TallyIn(pause) => side.timers.push(self.now + pause),
                 call => self.hub_calls(nth, call)?,
             }
         }
@@ -295,16 +321,20 @@ impl World {
         self.tally.calls += 1;
         let room = |channel: &ChannelName| room_of(channel.as_str()).unwrap();
         let side = &mut self.hubs[nth];
-        let follow = |at| Follow { version: VERSION, hub: format!("v1:1:weur:{nth}"), at, count: None };
+        let follow = |at, count| Follow { version: VERSION, hub: hub_named(nth), at, count };
         let body = match call {
-            Output::Follow { channel, at, .. } => Body::Follow { room: room(&channel), follow: follow(at) },
-            Output::Unfollow { channel, at } => Body::Unfollow { room: room(&channel), follow: follow(at) },
+            Output::Follow { channel, at, count } => Body::Follow { room: room(&channel), follow: follow(at, count) },
+            Output::Unfollow { channel, at } => Body::Unfollow { room: room(&channel), follow: follow(at, None) },
+            Output::Tally { channel, tally } => {
+                self.tally.tallies += 1;
+                Body::Tally { room: room(&channel), follow: follow(tally.at, Some(tally.count)) }
+            }
             Output::Missed { channel, from } => Body::Missed { room: room(&channel), from },
             Output::Publish { channel, messages } => Body::Publish { room: room(&channel), messages },
             Output::Report { channel, report } => {
                 self.tally.reports += 1;
                 self.tally.whole_reports += u64::from(report.whole);
-                let report = Report { hub: format!("v1:1:weur:{nth}"), ..report };
+                let report = Report { hub: hub_named(nth), ..report };
                 Body::Report { room: room(&channel), report }
             }
             Output::Forward { ticket, hub: name, delivery } => {

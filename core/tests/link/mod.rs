@@ -7,6 +7,9 @@
 //! - and when the weather clears, every reader has everything of its channels up to their logs' ends, whichever Hub it is on;
 //! - in a half of the histories channels have members, on Hubs and in the Rooms themselves: nobody comes twice, `count` is right with every frame, and within
 //!   [`presence::BOUND_MS`] after the weather has cleared all know who is there, and nobody else;
+//! - in two of three histories there are clients of Pusher's protocol too, on Hubs of their own: a subscription is answered once and before anything else of its channel, messages come
+//!   in the log's order, none twice, none of the others' missing without a gap; whoever comes was not there; in the end they know who is there and have every message, and, where the
+//!   channel's rule asks for it, the number of subscribers, within [`count::BOUND_MS`]: by themselves, or after one more change where a crash took what had to be told;
 //! - in three of four histories there is a Directory, which falls as well: within [`directory::BOUND_MS`] after that the list of channels is exactly those that have connections, with their
 //!   numbers, and the Directory knows every object with sockets.
 
@@ -17,13 +20,16 @@
     reason = "a simulation that is wrong has to stop"
 )]
 
+mod count;
 mod directory;
 mod hub;
 mod network;
 mod people;
 mod presence;
+mod pusher;
 mod reader;
 mod room;
+mod traffic;
 mod world;
 
 /// What one history had in it.
@@ -61,6 +67,19 @@ pub(crate) struct Tally {
     pub(crate) listings: u64,
     pub(crate) struck: u64,
     pub(crate) orders: u64,
+    /// Of those who speak Pusher's protocol.
+    pub(crate) begun: u64,
+    pub(crate) heard: u64,
+    pub(crate) pusher_gaps: u64,
+    pub(crate) closes: u64,
+    pub(crate) relists: u64,
+    pub(crate) added: u64,
+    pub(crate) removed: u64,
+    pub(crate) strangers: u64,
+    pub(crate) tallies: u64,
+    pub(crate) counts: u64,
+    /// Channels whose number was right without another change.
+    pub(crate) counted: u64,
 }
 
 impl Tally {
@@ -95,6 +114,17 @@ impl Tally {
         self.listings += other.listings;
         self.struck += other.struck;
         self.orders += other.orders;
+        self.begun += other.begun;
+        self.heard += other.heard;
+        self.pusher_gaps += other.pusher_gaps;
+        self.closes += other.closes;
+        self.relists += other.relists;
+        self.added += other.added;
+        self.removed += other.removed;
+        self.strangers += other.strangers;
+        self.tallies += other.tallies;
+        self.counts += other.counts;
+        self.counted += other.counted;
     }
 }
 

@@ -1,15 +1,17 @@
 //! What is on its way between objects.
 
+use super::world::HUBS;
 use dormouse_core::call::{Begin, Outcome};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::close::{Close, Closed, Holder};
 use dormouse_core::directory::{Report as Occupied, Strike};
-use dormouse_core::link::{Delivery, Follow, Receipt, Receipts};
+use dormouse_core::link::{Delivery, Follow, Receipt, Receipts, hub_name, series};
 use dormouse_core::message::NewMessage;
 use dormouse_core::occupancy::Occupancy;
 use dormouse_core::position::Position;
 use dormouse_core::presence::{Changes, Report};
 use dormouse_core::refusal::{Code, Refusal};
+use dormouse_core::session::Format;
 
 /// A request between objects.
 #[derive(Clone, Debug)]
@@ -54,6 +56,10 @@ pub(super) enum Body {
     Report {
         room: usize,
         report: Report,
+    },
+    Tally {
+        room: usize,
+        follow: Follow,
     },
     Deliver {
         hub: usize,
@@ -103,6 +109,7 @@ pub(super) enum Answer {
     Missed { channel: ChannelName, from: Begin, result: Result<Delivery, Refusal> },
     Published { channel: ChannelName, result: Result<Vec<Outcome>, Refusal> },
     Reported { channel: ChannelName, at: u64, result: Result<Changes, Refusal> },
+    Tallied { channel: ChannelName, result: Result<bool, Refusal> },
     Receipt { hub: String, ticket: u64, result: Result<Receipt, Refusal> },
     Relayed { hubs: Vec<String>, ticket: u64, result: Result<Receipts, Refusal> },
     Forwarded { hub: String, ticket: u64, result: Result<String, Refusal> },
@@ -124,6 +131,7 @@ impl Answer {
             Self::Missed { channel, from, .. } => Self::Missed { channel, from, result: Err(lost()) },
             Self::Published { channel, .. } => Self::Published { channel, result: Err(lost()) },
             Self::Reported { channel, at, .. } => Self::Reported { channel, at, result: Err(lost()) },
+            Self::Tallied { channel, .. } => Self::Tallied { channel, result: Err(lost()) },
             Self::Receipt { hub, ticket, .. } => Self::Receipt { hub, ticket, result: Err(lost()) },
             Self::Relayed { hubs, ticket, .. } => Self::Relayed { hubs, ticket, result: Err(lost()) },
             Self::Forwarded { hub, ticket, .. } => Self::Forwarded { hub, ticket, result: Err(lost()) },
@@ -148,6 +156,7 @@ impl Body {
             Self::Report { room, report } => {
                 Answer::Reported { channel: channel(*room), at: report.at, result: Err(lost()) }
             }
+            Self::Tally { room, .. } => Answer::Tallied { channel: channel(*room), result: Err(lost()) },
             Self::Deliver { name, ticket, .. } => {
                 Answer::Receipt { hub: name.clone(), ticket: *ticket, result: Err(lost()) }
             }
@@ -162,6 +171,12 @@ impl Body {
             Self::Close { call, .. } => Answer::Closed { call: *call, result: Err(lost()) },
         }
     }
+}
+
+/// The name of a hub: those whose sockets speak Pusher's protocol are of a series of their own, and come after the others here.
+pub(super) fn hub_named(nth: usize) -> String {
+    let format = if nth < HUBS { Format::Many } else { Format::Pusher };
+    hub_name("1", &series(format, "weur"), u32::try_from(nth).unwrap())
 }
 
 /// Whose name that is.

@@ -85,6 +85,7 @@ impl Guest {
 impl RoomSide {
     /// What its own sockets remember, for the store.
     pub(super) fn look_around(&mut self) {
+        self.is_same.set(None);
         self.store.present = self.guests.values().map(|guest| guest.session.clone()).collect();
         self.store.remembered = self.store.present.first().map(|session| session.epoch);
     }
@@ -151,6 +152,10 @@ impl World {
             let name = self.rng.choice(&names).cloned().unwrap_or_default();
             return self.guest_leaves(nth, &name);
         }
+        self.a_guest_comes(nth)
+    }
+
+    pub(super) fn a_guest_comes(&mut self, nth: usize) -> Result<(), String> {
         self.tally.guests += 1;
         self.connections += 1;
         let connect = Connect {
@@ -162,7 +167,7 @@ impl World {
             from: None,
             data: MemberData::parse(&format!("\"g{}\"", self.connections)).ok(),
         };
-        let (connection, sockets) = (format!("g{}", self.connections), side.guests.len());
+        let (connection, sockets) = (format!("g{}", self.connections), self.rooms[nth].guests.len());
         self.drive_room(nth, Input::Connect { connect, connection, sockets })
     }
 
@@ -189,7 +194,7 @@ impl World {
 
     /// Who is in a channel.
     pub(super) fn users_of(&self, nth: usize) -> BTreeSet<String> {
-        let readers = (0..self.readers.len()).filter(|reader| self.readers[*reader].has(nth)).map(Self::user);
+        let readers = (0..self.wants.len()).filter(|who| self.has(*who, nth)).map(Self::user);
         let guests = self.rooms[nth].guests.values().filter_map(|guest| guest.session.user.clone());
         readers.chain(guests).collect()
     }
@@ -212,6 +217,12 @@ impl World {
             }
             for (name, guest) in &side.guests {
                 guest.view.knows(&page).map_err(|error| wrong(format!("guest {name}"), error))?;
+            }
+            for (who, pusher) in self.pushers.iter().enumerate().filter(|(_, pusher)| pusher.has(nth)) {
+                let members = &pusher.channels[nth].members;
+                if members.as_ref() != Some(&page) {
+                    return Err(wrong(format!("pusher {who}"), format!("knows {members:?}")));
+                }
             }
             for reader in readers {
                 let view = &self.readers[reader].channels[&nth].view;

@@ -5,16 +5,17 @@ use super::presence::Guest;
 use super::world::World;
 use dormouse_core::call::VERSION;
 use dormouse_core::channel::ChannelName;
-use dormouse_core::config::{History, Rule};
+use dormouse_core::config::{App, History, Rule};
 use dormouse_core::directory::{Count, Counting};
-use dormouse_core::link::{Delivery, Missed, decode, encode_relay};
+use dormouse_core::link::{Delivery, Follow, Missed, decode, encode_relay};
 use dormouse_core::message::Payload;
 use dormouse_core::presence::Report;
 use dormouse_core::refusal::Refusal;
 use dormouse_core::room::{Input, Output, Room, Tree};
 use dormouse_core::session::Session;
 use dormouse_core::store::MemoryStore;
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(super) struct RoomSide {
     pub(super) name: ChannelName,
@@ -23,6 +24,8 @@ pub(super) struct RoomSide {
     tree: Tree,
     pub(super) store: MemoryStore,
     pub(super) disk: MemoryStore,
+    /// Whether the disk has what the store has, since the last event.
+    pub(super) is_same: Cell<Option<bool>>,
     pub(super) alarm: Option<u64>,
     pub(super) life: u64,
     /// It has asked to be told when the disk has everything.
@@ -37,6 +40,10 @@ pub(super) struct RoomSide {
     pub(super) asks: bool,
     /// When it announces.
     pub(super) timer: Option<u64>,
+    /// Whether it lost its memory, and has told nobody since how many subscribers there are.
+    pub(super) uncounted: bool,
+    /// Hubs that lost their sockets, and have not been heard of since.
+    pub(super) unheard: BTreeSet<String>,
 }
 
 pub(super) enum Said {
@@ -51,8 +58,8 @@ enum Asker {
 }
 
 impl RoomSide {
-    pub(super) fn new(name: ChannelName, history: History, tree: Tree, directory: bool) -> Self {
-        let rule = Rule { publish: true, client_rate: 1000, history, directory, ..Rule::default() };
+    pub(super) fn new(name: ChannelName, history: History, tree: Tree, app: &App) -> Self {
+        let rule = Rule { history, ..app.rule(&name) };
         Self {
             room: Room::wake(name.clone(), rule.clone(), None).with_tree(tree),
             name,
@@ -60,6 +67,7 @@ impl RoomSide {
             tree,
             store: MemoryStore::default(),
             disk: MemoryStore::default(),
+            is_same: Cell::default(),
             alarm: None,
             life: 0,
             flushing: false,
@@ -68,13 +76,18 @@ impl RoomSide {
             guests: BTreeMap::new(),
             asks: false,
             timer: None,
+            uncounted: false,
+            unheard: BTreeSet::new(),
         }
     }
 
     fn is_dirty(&self) -> bool {
         let (store, disk) = (&self.store, &self.disk);
-        let differs = store.rows != disk.rows || store.followers != disk.followers || store.members != disk.members;
-        self.flushing || differs
+        let differs = || store.rows != disk.rows || store.followers != disk.followers || store.members != disk.members;
+        // Compared once after each event: that was half of the time.
+        let is_same = self.is_same.get().unwrap_or_else(|| !differs());
+        self.is_same.set(Some(is_same));
+        self.flushing || !is_same
     }
 
     pub(super) fn is_quiet(&self) -> bool {
@@ -115,6 +128,7 @@ impl World {
             side.alarm = None;
         }
         side.store = side.disk.clone();
+        side.is_same.set(None);
         side.guests.clear();
         for said in std::mem::take(&mut side.gate) {
             if let Said::Reply(Reply { caller, answer }) = said {
@@ -128,6 +142,7 @@ impl World {
             }
         }
         side.wake();
+        side.uncounted = true;
         self.ledgers[nth].crash();
     }
 
@@ -149,6 +164,7 @@ impl World {
             }
         }
         side.wake();
+        side.uncounted = true;
         side.look_around();
         let mut out = Vec::new();
         side.room.rebuilt(&mut side.store, &mut out);
@@ -170,6 +186,7 @@ impl World {
         }
         let side = &mut self.rooms[nth];
         side.disk = side.store.clone();
+        side.is_same.set(None);
         let asked = std::mem::take(&mut side.flushing);
         self.tally.stored += self.ledgers[nth].flush()?;
         while let Some(said) = self.rooms[nth].gate.pop_front() {
@@ -193,11 +210,18 @@ impl World {
         if super::shows() {
             println!("{} room {nth} {call:?}", self.now);
         }
+        self.room_hears_of(nth, call);
         let mut out = Vec::new();
         let side = &mut self.rooms[nth];
         side.look_around();
         let channel = side.name.clone();
         let answer = match &call.body {
+            Body::Tally { follow, .. } => {
+                // As it is on the wire.
+                let follow: Follow = decode(&serde_json::to_string(follow).unwrap()).unwrap();
+                let result = side.room.tally(&follow, turn, &mut side.store, &mut out);
+                Answer::Tallied { channel, result: result.map(|tallied| tallied.known) }
+            }
             Body::Follow { follow, .. } => {
                 let result = side.room.follow(follow, turn, &mut side.store, &mut out);
                 let result = result.map(|followed| followed.position);
@@ -284,6 +308,7 @@ impl World {
                     let side = &mut self.rooms[nth];
                     side.store = MemoryStore::default();
                     side.disk = MemoryStore::default();
+                    side.is_same.set(None);
                     side.alarm = None;
                 }
                 Output::Broadcast { position, message, .. } => {
@@ -328,12 +353,14 @@ impl World {
             Said::Output(life, Output::Deliver { hub: name, ticket, delivery }) => {
                 self.tally.deliveries += 1;
                 let delivery = self.expect_delivery(nth, &delivery)?;
+                self.rooms[nth].uncounted &= delivery.count.is_none();
                 let caller = Some(Caller { party: Party::Room(nth), life });
                 self.calls.push(Call { caller, body: Body::Deliver { hub: hub_of(&name)?, name, ticket, delivery } });
             }
             Said::Output(life, Output::Relay { hubs, ticket, delivery }) => {
                 self.tally.relays += 1;
-                self.expect_delivery(nth, &delivery)?;
+                let count = self.expect_delivery(nth, &delivery)?.count;
+                self.rooms[nth].uncounted &= count.is_none();
                 let (first, others) = hubs.split_first().ok_or("a relay to nobody")?;
                 let (hub, text) = (hub_of(first)?, encode_relay(others, &delivery));
                 let caller = Some(Caller { party: Party::Room(nth), life });

@@ -3,14 +3,13 @@
 use super::Tally;
 use super::directory::{BOUND_MS as LISTED_MS, DirectorySide};
 use super::hub::HubSide;
-use super::network::{Answer, Body, Call, Caller, Party, Reply, channel, hub_of, room_of};
-use super::presence::BOUND_MS;
+use super::network::{Call, Caller, Party, Reply, channel};
 use super::reader::{Reader, State};
 use super::room::RoomSide;
+use super::{count, presence, pusher};
 use crate::ledger::Ledger;
 use dormouse_core::call::{Begin, VERSION};
 use dormouse_core::channel::ChannelName;
-use dormouse_core::close::Holder;
 use dormouse_core::config::{App, Config, History};
 use dormouse_core::directory;
 use dormouse_core::limits;
@@ -23,6 +22,9 @@ use fastrand::Rng;
 
 pub(super) const READERS: usize = 5;
 pub(super) const HUBS: usize = 3;
+/// Those who speak Pusher's protocol, and Hubs of their own.
+const PUSHERS: usize = 3;
+const PUSHER_HUBS: usize = 2;
 pub(super) const ROOMS: usize = 2;
 const STEPS: u64 = 400;
 
@@ -38,6 +40,8 @@ pub(super) struct World {
     pub(super) rooms: Vec<RoomSide>,
     pub(super) hubs: Vec<HubSide>,
     pub(super) readers: Vec<Reader>,
+    /// After the readers, where all clients are numbered.
+    pub(super) pushers: Vec<pusher::Reader>,
     pub(super) ledgers: Vec<Ledger>,
     pub(super) calls: Vec<Call>,
     pub(super) replies: Vec<Reply>,
@@ -77,8 +81,16 @@ impl World {
         let has_directory = seed % 8 > 1;
         let alone = has_directory && rng.u32(0..4) == 0;
         let wanted: [bool; ROOMS] = core::array::from_fn(|nth| !alone || nth + 1 < ROOMS);
+        // In two of three histories there are clients of Pusher's protocol, and where there are no members they are told in most of them how many there are.
+        let (pushers, pusher_hubs) = if (seed / 2).is_multiple_of(3) { (0, 0) } else { (PUSHERS, PUSHER_HUBS) };
+        let counted = *rng.choice(&["", "", "channel-0", "none"]).unwrap();
         let apps = format!(
-            r#"[{{"id":"1","key":"k","secrets":["0123456789abcdef"],"hub_connections":{full},"directory":{has_directory},"channels":[{{"publish":true,"client_rate":1000}}]}}]"#
+            r#"[{{"id":"1","key":"k","secrets":["{}"],"hub_connections":{full},"directory":{has_directory},"channels":[
+                {{"publish":true,"client_rate":1000,"subscription_count":{}}},
+                {{"prefix":"channel-0","publish":true,"client_rate":1000,"subscription_count":{}}}]}}]"#,
+            pusher::SECRET,
+            counted.is_empty(),
+            counted != "none"
         );
         let app = Config::parse(&apps).unwrap().app(None).unwrap().clone();
         let ttl = if rng.bool() { 3600 } else { rng.u64(1..=120) };
@@ -89,13 +101,14 @@ impl World {
         Self {
             rng,
             now: 1_000_000,
-            rooms: names.iter().map(|name| RoomSide::new(name.clone(), history, tree, has_directory)).collect(),
-            hubs: (0..HUBS).map(|_| HubSide::new(&app)).collect(),
+            rooms: names.iter().map(|name| RoomSide::new(name.clone(), history, tree, &app)).collect(),
+            hubs: (0..HUBS + pusher_hubs).map(|_| HubSide::new(&app)).collect(),
             app,
             names,
             has_members,
             grants: serde_json::from_str(grants).unwrap(),
             readers: (0..READERS).map(|_| Reader::default()).collect(),
+            pushers: (0..pushers).map(|_| pusher::Reader::default()).collect(),
             ledgers: (0..ROOMS).map(|_| Ledger::default()).collect(),
             calls: Vec::new(),
             replies: Vec::new(),
@@ -104,7 +117,7 @@ impl World {
             tally: Tally::default(),
             stormy: true,
             publishing: true,
-            wants: vec![wanted; READERS],
+            wants: vec![wanted; READERS + pushers],
             pace,
             asks_in_vain: false,
             alone,
@@ -128,7 +141,7 @@ impl World {
     /// Nothing goes wrong any more, and every reader wants every channel; where there are members, some of them. In half of the histories nothing is published either: then no later message shows who lacks something.
     pub(super) fn clear(&mut self) -> Result<(), String> {
         self.stormy = false;
-        if self.has_members {
+        if self.has_members || self.is_counting() {
             self.pace = 20;
         }
         if self.has_members || self.has_directory && self.rng.bool() {
@@ -148,7 +161,7 @@ impl World {
             (0, false) => 4 * limits::ID_WINDOW_MS,
             _ => 2 * limits::HUB_REVIEW_MS,
         };
-        let (mut calm_at, mut listed_at) = (None, 0);
+        let (mut calm_at, mut listed_at, mut known) = (None, 0, Ok(()));
         let (cleared_at, steps, speaks) = (self.now, self.tally.steps, self.rng.bool());
         while self.now < cleared_at + patience {
             self.step().map_err(|error| format!("clearing, step {}: {error}", self.tally.steps))?;
@@ -159,10 +172,11 @@ impl World {
             if calm_at.is_none() {
                 calm_at = Some(self.now);
                 self.somebody_asks()?;
+                self.somebody_comes()?;
             }
             // What is right by then stays so.
-            let is_time = !self.has_members || calm_at.is_some_and(|at| self.now >= at + BOUND_MS);
-            let known = if is_time { self.everybody_knows() } else { Ok(()) };
+            let is_time = calm_at.is_some_and(|at| self.now >= at + self.bound_ms());
+            known = if is_time { self.everybody_knows().and_then(|()| self.everybody_can_count()) } else { Ok(()) };
             if self.tally.losses == 0 {
                 known.clone().map_err(|error| format!("calm since {calm_at:?}, now {}: {error}", self.now))?;
             }
@@ -184,22 +198,32 @@ impl World {
                 }
             }
         }
-        let where_all_are: Vec<_> = self
-            .readers
-            .iter()
-            .map(|reader| {
-                let channels = reader.channels.values();
-                let channels: Vec<_> =
-                    channels.map(|channel| (channel.state, channel.position.map(|at| at.to_string()))).collect();
-                (reader.at.clone(), channels)
-            })
-            .collect();
+        Err(format!("never settled: {known:?}, {}", self.where_all_are()))
+    }
+
+    /// When everything has to be known.
+    fn bound_ms(&self) -> u64 {
+        let members = if self.has_members { presence::BOUND_MS } else { 0 };
+        if self.is_counting() { members.max(count::BOUND_MS) } else { members }
+    }
+
+    fn where_all_are(&mut self) -> String {
+        let of_readers = self.readers.iter().map(|reader| {
+            let channels = reader.channels.values();
+            let channels: Vec<_> =
+                channels.map(|channel| (channel.state, channel.position.map(|at| at.to_string()))).collect();
+            (reader.at.clone(), channels)
+        });
+        let of_readers: Vec<_> = of_readers.collect();
+        let of_pushers = self.pushers.iter().map(|pusher| {
+            let channels: Vec<_> = pusher.channels.iter().map(|channel| channel.state).collect();
+            (pusher.at.clone(), channels)
+        });
+        let of_pushers: Vec<_> = of_pushers.collect();
         let ends: Vec<_> = (0..ROOMS).map(|nth| self.end(nth).to_string()).collect();
         let quiet: Vec<_> = self.rooms.iter().map(RoomSide::is_quiet).collect();
         let under_way = (self.calls.len(), self.replies.len());
-        Err(format!(
-            "never settled: {where_all_are:?}, the logs end at {ends:?}, quiet {quiet:?}, under way {under_way:?}"
-        ))
+        format!("{of_readers:?}, {of_pushers:?}, the logs end at {ends:?}, quiet {quiet:?}, under way {under_way:?}")
     }
 
     fn end(&mut self, nth: usize) -> Position {
@@ -217,14 +241,21 @@ impl World {
         self.calls.is_empty()
             && self.replies.is_empty()
             && self.rooms.iter().all(RoomSide::is_quiet)
-            && wires.into_iter().all(|socket| socket.up.is_empty() && socket.down.is_empty())
-            && self.readers.iter().zip(&self.wants).all(|(reader, wants)| {
-                reader.at.is_some() == wants.contains(&true) && (0..ROOMS).all(|nth| reader.has(nth) == wants[nth])
+            && wires.into_iter().all(|socket| socket.up.is_empty() && socket.down.is_empty() && !socket.closing)
+            && self.wants.iter().enumerate().all(|(who, wants)| {
+                self.place(who).is_some() == wants.contains(&true)
+                    && (0..ROOMS).all(|nth| self.has(who, nth) == wants[nth])
             })
     }
 
     fn is_settled(&mut self) -> bool {
         let ends: Vec<Position> = (0..ROOMS).map(|nth| self.end(nth)).collect();
+        let of_pushers = self.pushers.iter().zip(self.wants.iter().skip(READERS));
+        let mut of_pushers =
+            of_pushers.flat_map(|(pusher, wants)| (0..ROOMS).map(move |nth| (pusher, wants[nth], nth)));
+        if !of_pushers.all(|(pusher, wants, nth)| !wants || pusher.is_at(nth, ends[nth], &self.ledgers[nth])) {
+            return false;
+        }
         self.readers.iter().zip(&self.wants).all(|(reader, wants)| {
             reader.at.is_some() == wants.contains(&true)
                 && (0..ROOMS).filter(|nth| wants[*nth]).all(|nth| {
@@ -251,7 +282,7 @@ impl World {
         self.now += self.rng.u64(0..self.pace);
         if !self.stormy && !self.publishing && self.is_idle() {
             let rooms = self.rooms.iter().flat_map(|side| [side.alarm, side.timer]).flatten();
-            let hubs = self.hubs.iter().filter_map(|side| side.alarm);
+            let hubs = self.hubs.iter().flat_map(|side| side.alarm.iter().chain(&side.timers).copied());
             let next = rooms.chain(hubs).chain(self.directory.alarm).min();
             self.now = next.unwrap_or(u64::MAX).min(self.now + 60_000).max(self.now);
         }
@@ -271,15 +302,19 @@ impl World {
             self.directory.alarm = None;
             return self.drive_directory(directory::Input::Alarm);
         }
-        for nth in 0..HUBS {
+        for nth in 0..self.hubs.len() {
+            if let Some(rings) = self.hubs[nth].timers.iter().position(|at| *at <= self.now) {
+                self.hubs[nth].timers.swap_remove(rings);
+                return self.drive_hub(nth, dormouse_core::hub::Input::Tally, None);
+            }
             if self.hubs[nth].alarm.is_some_and(|at| at <= self.now) {
                 self.hubs[nth].alarm = None;
                 let kept = self.hubs[nth].kept();
                 return self.drive_hub(nth, dormouse_core::hub::Input::Alarm { kept }, None);
             }
         }
-        let (room, hub) = (self.rng.usize(0..ROOMS), self.rng.usize(0..HUBS));
-        if (self.has_members || self.has_directory) && self.stormy && self.rng.u32(0..30) == 0 {
+        let (room, hub) = (self.rng.usize(0..ROOMS), self.rng.usize(0..self.hubs.len()));
+        if (self.has_members || self.has_directory || self.is_counting()) && self.stormy && self.rng.u32(0..30) == 0 {
             return self.a_guest_acts(room);
         }
         if self.has_directory && self.stormy && self.rng.u32(0..30) == 0 {
@@ -296,7 +331,7 @@ impl World {
                 self.room_sleeps(room);
                 Ok(())
             }
-            88..=90 if !self.waits(Party::Hub(hub), self.hubs[hub].life) && !self.hubs[hub].is_busy() => {
+            88..=90 if !self.hubs[hub].is_busy() && !self.waits(Party::Hub(hub), self.hubs[hub].life) => {
                 self.tally.sleeps += 1;
                 self.hub_falls(hub, false);
                 Ok(())
@@ -332,80 +367,6 @@ impl World {
                 Ok(())
             }
             _ => self.the_network_fails(),
-        }
-    }
-
-    /// A call, or the answer to one, is lost; or a call is repeated, and comes again much later.
-    fn the_network_fails(&mut self) -> Result<(), String> {
-        if self.calls.is_empty() {
-            return Ok(());
-        }
-        let at = self.rng.usize(0..self.calls.len());
-        if self.rng.u32(0..3) == 0 {
-            self.tally.repeated_calls += 1;
-            let mut copy = self.calls[at].clone();
-            copy.caller = None;
-            self.calls.push(copy);
-            return Ok(());
-        }
-        self.tally.lost_calls += 1;
-        let call = self.calls.swap_remove(at);
-        if let Some(caller) = call.caller {
-            let answer = call.body.lost(&self.names);
-            self.replies.push(Reply { caller, answer });
-        }
-        // Or it did come through, and only its answer is lost.
-        if self.rng.bool() { self.arrives(Call { caller: None, body: call.body }) } else { Ok(()) }
-    }
-
-    fn something_arrives(&mut self) -> Result<(), String> {
-        if !self.replies.is_empty() && (self.calls.is_empty() || self.rng.bool()) {
-            let reply = self.replies.swap_remove(self.rng.usize(0..self.replies.len()));
-            return self.comes_back(reply);
-        }
-        if self.calls.is_empty() {
-            return Ok(());
-        }
-        let call = self.calls.swap_remove(self.rng.usize(0..self.calls.len()));
-        self.arrives(call)
-    }
-
-    fn arrives(&mut self, call: Call) -> Result<(), String> {
-        match call.body {
-            Body::Deliver { hub, .. } | Body::Relay { hub, .. } | Body::Forward { hub, .. } => {
-                self.hub_hears(hub, call)
-            }
-            Body::Follow { room, .. }
-            | Body::Unfollow { room, .. }
-            | Body::Missed { room, .. }
-            | Body::Publish { room, .. }
-            | Body::Report { room, .. } => self.room_hears(room, &call),
-            Body::Register { .. } | Body::Strike { .. } => self.directory_hears(call),
-            Body::Close { holder: Holder::Channel(ref channel), .. } => {
-                self.room_hears(room_of(channel.as_str()).ok_or("whose room?")?, &call)
-            }
-            Body::Close { holder: Holder::Hub(ref name), .. } => self.hub_closes(hub_of(name)?, &call),
-        }
-    }
-
-    fn comes_back(&mut self, Reply { caller, answer }: Reply) -> Result<(), String> {
-        match caller.party {
-            Party::Room(nth) if self.rooms[nth].life == caller.life => match answer {
-                Answer::Receipt { hub, ticket, result } => self.drive_room(nth, Input::Receipt { hub, ticket, result }),
-                Answer::Relayed { hubs, ticket, result } => {
-                    self.drive_room(nth, Input::Relayed { hubs, ticket, result })
-                }
-                Answer::Registered { at, state, answer } => {
-                    self.drive_room(nth, Input::Registered { at, state, answer })
-                }
-                _ => Err("not for a room".into()),
-            },
-            Party::Hub(nth) if self.hubs[nth].life == caller.life => self.hub_learns(nth, answer),
-            Party::Directory if self.directory.life == caller.life => match answer {
-                Answer::Closed { call, result } => self.drive_directory(directory::Input::Called { call, result }),
-                _ => Err("not for a directory".into()),
-            },
-            _ => Ok(()),
         }
     }
 }
