@@ -248,7 +248,14 @@ fn who_waits_is_the_reason_for_one_number_and_not_for_the_next() {
     let channel = name("cache-a");
     let delivers = |world: &mut World| {
         let (channel, messages) = (channel.clone(), Vec::new());
-        let delivery = Delivery { channel, after: at(0), messages, gap: None, members: None, count: Some(2) };
+        let delivery = Delivery {
+            channel,
+            after: at(0),
+            messages,
+            gap: None,
+            members: None,
+            count: Some(Tally { at: 0, count: 2 }),
+        };
         world.handle(Input::Deliver { ticket: 1, delivery })
     };
     let tallied = |world: &mut World| world.handle(Input::Tallied { channel: channel.clone(), result: Ok(true) });
