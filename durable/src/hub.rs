@@ -70,6 +70,10 @@ impl Hub {
     /// A frame came. The runtime's handler; synchronous on purpose.
     #[wasm_bindgen(js_name = webSocketMessage)]
     pub fn on_message(&self, socket: &WebSocket, message: &JsValue) {
+        // Who was closed and does not answer that can go on speaking: it is heard no more, whatever its attachment grants.
+        if !sockets::is_open(socket) {
+            return;
+        }
         let Some((hall, slot)) = self.known(socket) else {
             return self.hall.iter().for_each(|hall| hall.close_broken(socket));
         };

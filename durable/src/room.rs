@@ -64,6 +64,10 @@ impl Room {
     /// A frame came. The runtime's handler; synchronous on purpose.
     #[wasm_bindgen(js_name = webSocketMessage)]
     pub fn on_message(&self, socket: WebSocket, message: &JsValue) {
+        // Who was closed and does not answer that can go on speaking: it is heard no more, whatever its attachment grants.
+        if !sockets::is_open(&socket) {
+            return;
+        }
         let Some((home, session)) = self.known(&socket) else { return };
         home.speaks(&session, socket);
         home.drive(match frame(message) {

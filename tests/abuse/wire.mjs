@@ -79,6 +79,8 @@ function readHead(buffer) {
 
 /** One connection to the server. Answers are taken one after another with `answer`, frames with `next`. */
 export class Wire {
+  /** With `false` a close is not answered: the server is left with a socket that is half closed. */
+  answersClose = true;
   #buffer = Buffer.alloc(0);
   #ended = false;
   #wake = () => {};
@@ -165,7 +167,7 @@ export class Wire {
     if (opcode === 2) return { bytes: payload };
     if (opcode !== 8) return this.next();
     // The other half of the handshake, so that the server may let go.
-    this.write(frame(payload, { opcode: 8 }));
+    if (this.answersClose) this.write(frame(payload, { opcode: 8 }));
     return {
       close: payload.length < 2 ? 1005 : payload.readUInt16BE(0),
       reason: payload.subarray(2).toString(),
