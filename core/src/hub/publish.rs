@@ -124,6 +124,7 @@ impl Hub {
             }
         }
         self.publish_next(channel);
+        self.look_after_answer(channel, out);
     }
 
     fn answer(

@@ -149,10 +149,13 @@ impl Hub {
         self.wake_at(self.now + limits::UNFOLLOW_MS, out);
     }
 
-    /// Ends following what nobody wants any more; when to look again.
+    /// Ends following what nobody wants any more; when to look again. What waits for an answer is looked at when that has come.
     pub(super) fn drop_deserted(&mut self, turn: Turn, out: &mut Vec<Output>) -> Option<u64> {
-        let due = |channel: &Channel| channel.deserted_at.map(|at| at + limits::UNFOLLOW_MS);
-        let is_gone = |channel: &Channel| !channel.is_waiting() && due(channel).is_some_and(|due| due <= turn.now);
+        let due = |channel: &Channel| {
+            let deserted_at = channel.deserted_at.filter(|_| !channel.is_waiting());
+            deserted_at.map(|at| at + limits::UNFOLLOW_MS)
+        };
+        let is_gone = |channel: &Channel| due(channel).is_some_and(|due| due <= turn.now);
         let gone = self.channels.iter().filter(|(_, channel)| is_gone(channel));
         let mut gone: Vec<ChannelName> = gone.map(|(name, _)| name.clone()).collect();
         gone.sort_unstable();
@@ -162,6 +165,14 @@ impl Hub {
             out.push(Output::Unfollow { channel, at });
         }
         self.channels.values().filter_map(due).min()
+    }
+
+    /// An answer has come for a channel that nobody wants any more: the alarm may have rung meanwhile. One row for the alarm, unless it is set.
+    pub(super) fn look_after_answer(&mut self, channel: &ChannelName, out: &mut Vec<Output>) {
+        let Some(known) = self.channels.get(channel).filter(|known| !known.is_waiting()) else { return };
+        if let Some(at) = known.deserted_at {
+            self.wake_at((at + limits::UNFOLLOW_MS).max(self.now), out);
+        }
     }
 
     /// Follows everything again, once a day: whatever went wrong with a Room's list of followers is right again then, and with its members. When the next time is.
@@ -255,6 +266,7 @@ impl Hub {
             }
         }
         self.advance_all(channel, out);
+        self.look_after_answer(channel, out);
     }
 
     /// All that were live have to be replayed to from there.

@@ -396,6 +396,39 @@ fn what_nobody_wants_is_followed_a_little_longer() {
     assert!(!deliver(&mut hub, delivery("a", 8, 1)).0.wanted);
 }
 
+/// The alarm rings so much later.
+fn rings(hub: &mut Hub, later: u64) -> Vec<Output> {
+    let mut out = Vec::new();
+    hub.handle(Input::Alarm { kept: Vec::new() }, Turn { now: TURN.now + later, ..TURN }, &mut out);
+    out
+}
+
+#[test]
+fn what_nobody_wants_and_waits_for_an_answer_sets_no_alarm_until_that_has_come() {
+    let has_alarm = |out: &[Output]| out.iter().any(|output| matches!(output, Output::WakeAt(_)));
+    let ends = |out: &[Output]| out.iter().any(|output| matches!(output, Output::Unfollow { .. }));
+    let mut hub = hub();
+    let slot = live(&mut hub, "chat", 7);
+    says(&mut hub, slot, r#"{"type":"publish","channel":"chat","data":1}"#);
+    handle(&mut hub, Input::Left { slot });
+    for later in [limits::UNFOLLOW_MS, limits::UNFOLLOW_MS + 1000] {
+        let out = rings(&mut hub, later);
+        assert!(!has_alarm(&out) && !ends(&out), "{out:?}");
+    }
+    let refusal = Refusal::new(Code::Overloaded, "later");
+    let out = handle(&mut hub, Input::Published { channel: name("chat"), result: Err(refusal) });
+    assert!(has_alarm(&out), "{out:?}");
+    assert!(ends(&rings(&mut hub, limits::UNFOLLOW_MS + 2000)));
+
+    let slot = connect(&mut hub);
+    says(&mut hub, slot, r#"{"type":"subscribe","channel":"a"}"#);
+    handle(&mut hub, Input::Left { slot });
+    let out = rings(&mut hub, limits::UNFOLLOW_MS + 3000);
+    assert!(!has_alarm(&out) && !ends(&out), "{out:?}");
+    assert!(has_alarm(&followed(&mut hub, "a", Ok(at(1)))));
+    assert!(ends(&rings(&mut hub, limits::UNFOLLOW_MS + 4000)));
+}
+
 #[test]
 fn a_token_ends_its_connection_and_a_failed_call_only_the_subscription() {
     let mut hub = hub();
