@@ -210,6 +210,8 @@ pub const HUB_CALLS_AT_ONCE: usize = 32;
 pub const HUB_CALLS_MAX: usize = 16_000;
 /// Pages of one channel's history that one connection waits for in a Hub: nobody reads faster than one after the other. Past it: `rate_limited`.
 pub const HISTORY_ASKED_MAX: usize = 8;
+/// How long a Hub, or the Worker, waits for a Room's answer, in milliseconds: a Room asks nobody before it answers, so it is its start and its disk that are waited for, a few seconds at worst, while one whose isolate has fallen never answers. Past it the call has failed, though it may have been done: a publish that is repeated with its `id` is stored once.
+pub const ROOM_CALL_MS: u32 = 15_000;
 /// Messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.
 pub const HUB_PENDING_MAX: usize = 256;
 /// Bytes of messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.

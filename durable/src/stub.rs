@@ -52,43 +52,48 @@ impl RoomStub {
 
     /// Publishes, in order: one request to the object.
     pub async fn publish(&self, messages: &[NewMessage]) -> Result<Vec<Outcome>, Refusal> {
-        let answer = post(&self.namespace, &self.name, PUBLISH_PATH, &encode_publish(messages)).await?;
+        let answer = self.call(PUBLISH_PATH, &encode_publish(messages)).await?;
         Ok(read::<Published>(&answer)?.outcomes)
     }
 
     /// Reads a page of history, JSON: one request to the object, nothing written.
     pub async fn messages(&self, query: PageQuery) -> Result<String, Refusal> {
-        post(&self.namespace, &self.name, MESSAGES_PATH, &write(&query)).await
+        self.call(MESSAGES_PATH, &write(&query)).await
     }
 
     /// Reads a page of a presence channel's members, JSON: one request to the object.
     pub async fn members(&self, query: &MembersQuery) -> Result<String, Refusal> {
-        post(&self.namespace, &self.name, MEMBERS_PATH, &write(query)).await
+        self.call(MEMBERS_PATH, &write(query)).await
     }
 
     /// Makes a Hub a follower: one request to the object.
     pub async fn follow(&self, follow: &Follow) -> Result<Followed, Refusal> {
-        read(&post(&self.namespace, &self.name, FOLLOW_PATH, &write(follow)).await?)
+        read(&self.call(FOLLOW_PATH, &write(follow)).await?)
     }
 
     /// Ends that: one request to the object.
     pub async fn unfollow(&self, follow: &Follow) -> Result<(), Refusal> {
-        post(&self.namespace, &self.name, UNFOLLOW_PATH, &write(follow)).await.map(|_| ())
+        self.call(UNFOLLOW_PATH, &write(follow)).await.map(|_| ())
     }
 
     /// Says how many sockets of a Hub want the channel: one request to the object, nothing written.
     pub async fn tally(&self, follow: &Follow) -> Result<Tallied, Refusal> {
-        read(&post(&self.namespace, &self.name, TALLY_PATH, &write(follow)).await?)
+        read(&self.call(TALLY_PATH, &write(follow)).await?)
     }
 
     /// Reads what a socket of a Hub missed: one request to the object, nothing written.
     pub async fn missed(&self, missed: &Missed) -> Result<Delivery, Refusal> {
-        Delivery::decode(&post(&self.namespace, &self.name, MISSED_PATH, &write(missed)).await?)
+        Delivery::decode(&self.call(MISSED_PATH, &write(missed)).await?)
     }
 
     /// Says which members a Hub has: one request to the object.
     pub async fn report(&self, report: &Report) -> Result<Changes, Refusal> {
-        read(&post(&self.namespace, &self.name, REPORT_PATH, &write(report)).await?)
+        read(&self.call(REPORT_PATH, &write(report)).await?)
+    }
+
+    /// Whatever is asked of a Room: nobody waits for ever for one that has fallen ([`limits::ROOM_CALL_MS`]).
+    async fn call(&self, path: &str, call: &str) -> Result<String, Refusal> {
+        answered(ask_within(self.namespace.as_ref(), &self.name, path, call, limits::ROOM_CALL_MS).await)
     }
 }
 
@@ -128,13 +133,6 @@ impl HubStub {
         read(&post(&self.namespace, &self.name, DELIVER_PATH, delivery).await?)
     }
 
-    /// Takes over a tab that was there, for no longer than its client waits: one request to the object, and a row deleted.
-    pub(crate) async fn hand_over(&self, asked: &TakeOver) -> Result<Option<Held>, Refusal> {
-        let answer =
-            ask_within(self.namespace.as_ref(), &self.name, RESUME_PATH, &write(asked), limits::RESUME_LOOK_MS).await;
-        Ok(read::<TakenOver>(&answered(answer)?)?.held)
-    }
-
     /// The same for a Hub that hands it on: the receipt as text, and no longer than it may take.
     pub(crate) async fn forward(&self, delivery: &str) -> Result<String, Refusal> {
         let answer = ask_within(self.namespace.as_ref(), &self.name, DELIVER_PATH, delivery, limits::RELAY_CALL_MS);
@@ -146,6 +144,13 @@ impl HubStub {
         let call = encode_relay(others, delivery);
         let answer = ask_within(self.namespace.as_ref(), &self.name, RELAY_PATH, &call, limits::RELAY_MS);
         decode_receipts(&answered(answer.await)?)
+    }
+
+    /// Takes over a tab that was there, for no longer than its client waits: one request to the object, and a row deleted.
+    pub(crate) async fn hand_over(&self, asked: &TakeOver) -> Result<Option<Held>, Refusal> {
+        let answer =
+            ask_within(self.namespace.as_ref(), &self.name, RESUME_PATH, &write(asked), limits::RESUME_LOOK_MS).await;
+        Ok(read::<TakenOver>(&answered(answer)?)?.held)
     }
 }
 
