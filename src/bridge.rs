@@ -4,7 +4,7 @@ use dormouse_core::limits;
 use dormouse_core::stream::COMMENT;
 use futures::channel::mpsc;
 use futures::{FutureExt, Stream};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,10 +14,12 @@ use wasm_bindgen::closure::Closure;
 use worker::web_sys::{self, MessageEvent};
 use worker::{Delay, Result, WebSocket};
 
+type Events = mpsc::UnboundedReceiver<Vec<u8>>;
+
 /// The text of a socket's frames as a stream of bytes; the object has written them as events already.
 pub(crate) struct Bridge {
     socket: WebSocket,
-    events: mpsc::UnboundedReceiver<Vec<u8>>,
+    events: Rc<RefCell<Events>>,
     /// Bytes that came and were not taken: the bound on the channel above.
     waiting: Rc<Cell<usize>>,
     comment: Delay,
@@ -28,19 +30,23 @@ pub(crate) struct Bridge {
 impl Bridge {
     pub(crate) fn new(socket: WebSocket) -> Result<Self> {
         let (sender, events) = mpsc::unbounded::<Vec<u8>>();
+        let events = Rc::new(RefCell::new(events));
         let waiting = Rc::new(Cell::new(0_usize));
         let ending = sender.clone();
         let on_end = Closure::<dyn FnMut(web_sys::Event)>::new(move |_| ending.close_channel());
         let on_message = {
-            let waiting = waiting.clone();
+            let (waiting, events, socket) = (waiting.clone(), events.clone(), socket.clone());
             Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
                 let Some(text) = event.data().as_string() else { return };
                 waiting.set(waiting.get() + text.len());
-                // A reader this slow is let go; its browser comes back with the last id that it has seen.
+                // A reader this slow is let go; its browser comes back with the last id that it has seen. Not only this end of it: nobody asks for the next event while it
+                // stalls, so until its connection ends the socket would stay, a member too, and what waits.
                 if waiting.get() > limits::UNSENT_BYTES_MAX as usize
                     || sender.unbounded_send(text.into_bytes()).is_err()
                 {
                     sender.close_channel();
+                    let _ = socket.close(Some(1000), Some("gone"));
+                    drop_all(&mut events.borrow_mut());
                 }
             })
         };
@@ -53,6 +59,10 @@ impl Bridge {
     }
 }
 
+fn drop_all(events: &mut Events) {
+    while events.try_recv().is_ok() {}
+}
+
 fn pause() -> Delay {
     Delay::from(Duration::from_secs(u64::from(limits::STREAM_COMMENT_S)))
 }
@@ -61,7 +71,8 @@ impl Stream for Bridge {
     type Item = Result<Vec<u8>>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Poll::Ready(event) = Pin::new(&mut self.events).poll_next(context) {
+        let next = Pin::new(&mut *self.events.borrow_mut()).poll_next(context);
+        if let Poll::Ready(event) = next {
             let taken = event.as_ref().map_or(0, Vec::len);
             self.waiting.set(self.waiting.get().saturating_sub(taken));
             // Comments are for silence. And every item is asked for by a task of its own, while a delay wakes the one that asked first.

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import { basic, inSeconds, token } from "../clients/client.mjs";
+import { basic, inSeconds, publish as post, token, until } from "../clients/client.mjs";
 import { open, start } from "./server.mjs";
 import { encode, exchange, frame, Wire } from "./wire.mjs";
 
@@ -100,4 +100,34 @@ for (const { where, path, begin, publish, more } of places) {
       if (more) assert.deepEqual(await stored(other), []);
     });
   }
+}
+
+/** How many connections a channel has. */
+async function connectionsOf(channel) {
+  const { text } = await exchange(server, encode({ path: `/channels?prefix=${channel}`, headers }));
+  return JSON.parse(text).channels.find((one) => one.channel === channel)?.connections ?? 0;
+}
+
+for (const [where, path] of [
+  ["a room", (channel) => `/rooms/${channel}?key=${open.key}`],
+  ["a hub", (channel) => `/events?key=${open.key}&channels=${channel}`],
+]) {
+  test(`an event stream of ${where} that nobody reads is let go while its client stays connected`, async () => {
+    const channel = `wide-${where.replace(" ", "-")}`;
+    const wire = new Wire(server);
+    wire.write(encode({ path: path(channel), sse: true, headers: { connection: "keep-alive" } }));
+    assert.equal((await wire.answer()).status, 200);
+    await until("the stream in the list", async () => (await connectionsOf(channel)) === 1);
+    wire.socket.pause();
+    const { authorization } = headers;
+    const data = "x".repeat(200_000);
+    // What the runtime and the machine take in its place comes before what waits in the Worker.
+    const letGo = async () => {
+      assert.equal((await post(server, { channel, data }, { authorization })).status, 200);
+      return (await connectionsOf(channel)) === 0;
+    };
+    await until("the end of the connection", letGo, 60_000);
+    assert.equal(wire.socket.destroyed, false);
+    wire.end();
+  });
 }
