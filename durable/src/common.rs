@@ -3,7 +3,7 @@
 use dormouse_core::frame::{Frame, PING, PONG};
 use dormouse_core::limits;
 use dormouse_core::pusher::words;
-use dormouse_core::refusal::Refusal;
+use dormouse_core::refusal::{Code, Refusal};
 use dormouse_core::room::Turn;
 use dormouse_core::session::Format;
 use js_sys::{Function, JsString, Uint8Array};
@@ -12,21 +12,54 @@ use wasm_bindgen::prelude::*;
 use web_sys::js_sys;
 use worker::worker_sys::{DurableObjectState, WebSocketRequestResponsePair};
 
-use crate::script::{answered, json};
+use crate::script::{answered, heard, json};
 
 /// Called with the body of a call and the way to answer it.
 pub(crate) type Hear = Closure<dyn FnMut(String, Function)>;
 
-/// What hears one kind of call: one closure for an object's life.
+/// What hears one kind of call, and answers it at once: one closure for an object's life.
 pub(crate) fn hear<T: 'static>(object: &Weak<T>, decide: fn(&Rc<T>, &str) -> Result<String, Refusal>) -> Hear {
     let object = object.clone();
     Closure::new(move |call: String, answer: Function| {
         let Some(object) = object.upgrade() else { return };
         match decide(&object, &call) {
             Ok(text) => answered(&answer, 200, &text),
-            Err(refusal) => answered(&answer, refusal.code.status(), &refusal.body()),
+            Err(refusal) => answered_no(&answer, &refusal),
         }
     })
+}
+
+/// The same for a call that is answered later.
+pub(crate) fn take<T: 'static>(object: &Weak<T>, take: fn(&Rc<T>, &str, Function)) -> Hear {
+    let object = object.clone();
+    Closure::new(move |call: String, answer: Function| {
+        if let Some(object) = object.upgrade() {
+            take(&object, &call, answer);
+        }
+    })
+}
+
+/// Answers a call with a refusal.
+pub(crate) fn answered_no(answer: &Function, refusal: &Refusal) {
+    answered(answer, refusal.code.status(), &refusal.body());
+}
+
+/// An object's calls by path, those that come often first.
+pub(crate) struct Calls(pub(crate) Box<[(&'static str, Hear)]>);
+
+impl Calls {
+    /// The answer to a call.
+    pub(crate) fn hear(&self, path: &str, request: &web_sys::Request) -> JsValue {
+        match self.0.iter().find(|(known, _)| *known == path) {
+            Some((_, hear)) => heard(request, hear.as_ref()).into(),
+            None => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
+        }
+    }
+}
+
+/// The object is in the middle of another event, which cannot be.
+pub(crate) fn busy() -> Refusal {
+    Refusal::new(Code::Internal, "the object is busy")
 }
 
 /// Milliseconds since 1970.

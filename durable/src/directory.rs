@@ -2,9 +2,9 @@
 //! to the core, and what the core says is performed.
 
 use crate::alarm::Alarm;
-use crate::common::{Hear, hear, now, refuse};
+use crate::common::{Calls, answered_no, busy, hear, now, refuse, take};
 use crate::directory_sql::DirectorySql;
-use crate::script::{answered, heard};
+use crate::script::answered;
 use crate::stub::close;
 use dormouse_core::call::VERSION;
 use dormouse_core::close::{Close, Holder, Whose};
@@ -12,6 +12,7 @@ use dormouse_core::directory::{
     CLOSE_USER_PATH, CloseUser, Directory as Rules, Input, LIST_PATH, Output, REPORT_PATH, STRIKE_PATH,
     parse_directory_name,
 };
+use dormouse_core::head::split_url;
 use dormouse_core::link::decode;
 use dormouse_core::refusal::{Code, Refusal};
 use js_sys::Function;
@@ -24,7 +25,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::js_sys;
 use worker::worker_sys::DurableObjectState;
-use worker::{Delay, Env, Request, State, console_error};
+use worker::{Delay, Env, State, console_error};
 
 /// The Durable Object class, exported by hand as the others are (`docs/decisions/0006-the-room-is-exported-by-hand.md`).
 #[wasm_bindgen]
@@ -41,10 +42,7 @@ struct Desk {
     waiting: RefCell<HashMap<u64, Function>>,
     tickets: Cell<u64>,
     ticking: Cell<bool>,
-    report: Hear,
-    list: Hear,
-    strike: Hear,
-    close_user: Hear,
+    calls: Calls,
     alarm: Alarm,
 }
 
@@ -69,19 +67,11 @@ impl Directory {
 
     /// A call from the Worker, a Room, or a Hub.
     #[must_use]
-    pub fn fetch(&self, request: web_sys::Request) -> JsValue {
+    pub fn fetch(&self, request: &web_sys::Request) -> JsValue {
         let Some(desk) = &self.desk else {
             return refuse(&Refusal::new(Code::Internal, "this object has no name that means a directory")).into();
         };
-        let request = Request::from(request);
-        let hear = match request.path().as_str() {
-            REPORT_PATH => &desk.report,
-            LIST_PATH => &desk.list,
-            STRIKE_PATH => &desk.strike,
-            CLOSE_USER_PATH => &desk.close_user,
-            _ => return refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
-        };
-        heard(request.inner(), hear.as_ref()).into()
+        desk.calls.hear(split_url(&request.url()).1, request)
     }
 
     /// The alarm rang.
@@ -105,19 +95,17 @@ impl Desk {
             waiting: RefCell::default(),
             tickets: Cell::new(0),
             ticking: Cell::new(false),
-            report: hear(desk, |desk, call| desk.answer(|rules, store| rules.report(&decode(call)?, store))),
-            list: hear(desk, |desk, call| desk.answer(|rules, store| rules.list(&decode(call)?, store))),
-            strike: hear(desk, |desk, call| {
-                desk.answer(|rules, store| rules.strike(decode(call)?, store).map(|()| serde_json::json!({})))
-            }),
-            close_user: {
-                let desk = desk.clone();
-                Closure::new(move |call: String, answer: Function| {
-                    if let Some(desk) = desk.upgrade() {
-                        desk.close_user(&call, answer);
-                    }
-                })
-            },
+            calls: Calls(Box::new([
+                (REPORT_PATH, hear(desk, |desk, call| desk.answer(|rules, store| rules.report(&decode(call)?, store)))),
+                (LIST_PATH, hear(desk, |desk, call| desk.answer(|rules, store| rules.list(&decode(call)?, store)))),
+                (
+                    STRIKE_PATH,
+                    hear(desk, |desk, call| {
+                        desk.answer(|rules, store| rules.strike(decode(call)?, store).map(|()| serde_json::json!({})))
+                    }),
+                ),
+                (CLOSE_USER_PATH, take(desk, Self::close_user)),
+            ])),
             alarm: Alarm::new(alarm),
         }))
     }
@@ -135,7 +123,7 @@ impl Desk {
         decide: impl FnOnce(&mut Rules, &mut DirectorySql) -> Result<T, Refusal>,
     ) -> Result<String, Refusal> {
         let (Ok(mut rules), Ok(mut store)) = (self.rules.try_borrow_mut(), self.store.try_borrow_mut()) else {
-            return Err(Refusal::new(Code::Internal, "the directory is busy"));
+            return Err(busy());
         };
         Ok(serde_json::to_string(&decide(&mut rules, &mut store)?).unwrap_or_default())
     }
@@ -143,7 +131,7 @@ impl Desk {
     fn close_user(self: &Rc<Self>, call: &str, answer: Function) {
         let CloseUser { user, .. } = match decode(call) {
             Ok(call) => call,
-            Err(refusal) => return answered(&answer, refusal.code.status(), &refusal.body()),
+            Err(refusal) => return answered_no(&answer, &refusal),
         };
         let ticket = self.tickets.get();
         self.tickets.set(ticket + 1);
@@ -173,7 +161,7 @@ impl Desk {
                 let Some(answer) = self.waiting.borrow_mut().remove(&ticket) else { return };
                 match result {
                     Ok(closed) => answered(&answer, 200, &serde_json::to_string(&closed).unwrap_or_default()),
-                    Err(refusal) => answered(&answer, refusal.code.status(), &refusal.body()),
+                    Err(refusal) => answered_no(&answer, &refusal),
                 }
             }
             Output::WakeAt(at) => self.alarm.set(at),

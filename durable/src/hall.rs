@@ -3,26 +3,28 @@
 mod questions;
 
 use crate::alarm::Alarm;
-use crate::common::{answer_pings, now, random_id, refuse, turn};
+use crate::common::{Calls, answer_pings, answered_no, hear, now, random_id, refuse, take, turn};
 use crate::env::apps;
 use crate::kept::Kept;
 use crate::places::Places;
-use crate::script::{answered, heard, is_rebuilt, json};
+use crate::script::{answered, is_rebuilt, json};
 use crate::sockets;
 use crate::stub::{HubStub, RoomStub};
 use crate::tabs::Tabs;
 use dormouse_core::call::{CONNECT_HEADER, VERSION, room_name};
 use dormouse_core::channel::ChannelName;
+use dormouse_core::close::CLOSE_PATH;
 use dormouse_core::config::App;
 use dormouse_core::connection::in_hub;
+use dormouse_core::directory::HUB_COUNT_PATH;
 use dormouse_core::frame::Frame;
 use dormouse_core::hub::{Hub as Rules, HubConnect, HubSession, Input, Output, Slot};
-use dormouse_core::link::{Delivery, Follow, Missed, Relay, parse_hub_name, speaks_pusher};
+use dormouse_core::link::{DELIVER_PATH, Delivery, Follow, Missed, RELAY_PATH, Relay, parse_hub_name, speaks_pusher};
 use dormouse_core::presence::Report;
 use dormouse_core::pusher::words::COME_BACK;
 use dormouse_core::refusal::{Code, Refusal};
-use js_sys::{Function, Promise};
-use questions::Questions;
+use dormouse_core::resume::RESUME_PATH;
+use js_sys::Function;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -32,9 +34,6 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{WebSocket, js_sys};
 use worker::worker_sys::{DurableObjectState, WebSocketPair};
 use worker::{Delay, Env, Request, Response, Result, console_error};
-
-/// Called with the body of a call and the way to answer it.
-type Hear = Closure<dyn FnMut(String, Function)>;
 
 /// What the object has in memory: a cache of attachments, except for the Rooms that wait.
 pub(crate) struct Hall {
@@ -56,10 +55,7 @@ pub(crate) struct Hall {
     /// The slot of a socket that the core let in and the runtime did not.
     stillborn: Cell<Option<Slot>>,
     waiting: RefCell<HashMap<u64, Function>>,
-    /// Called with the body of a delivery and the way to answer it; the second with one that is for other Hubs too.
-    hear: Hear,
-    hear_relay: Hear,
-    questions: Questions,
+    pub(crate) calls: Calls,
     tickets: Cell<u64>,
     alarm: Alarm,
 }
@@ -73,20 +69,14 @@ impl Hall {
         let kept = Kept::new(state.storage().ok()?);
         let tabs = Tabs::new(state.storage().ok()?);
         let rebuilt = is_rebuilt(&state);
-        let hear = |hall: &Weak<Self>, read: fn(&Self, &str, u64) -> std::result::Result<Input, Refusal>| -> Hear {
-            let hall = hall.clone();
-            Closure::new(move |call: String, answer: Function| {
-                if let Some(hall) = hall.upgrade() {
-                    hall.hear(&call, answer, read);
-                }
-            })
-        };
         Some(Rc::new_cyclic(|hall: &Weak<Self>| Self {
-            hear: hear(hall, |_, call, ticket| Ok(Input::Deliver { ticket, delivery: Delivery::decode(call)? })),
-            hear_relay: hear(hall, |hall, call, ticket| {
-                Ok(Input::Relay { ticket, relay: Relay::decode(call, &hall.name)? })
-            }),
-            questions: Questions::new(hall),
+            calls: Calls(Box::new([
+                (DELIVER_PATH, take(hall, Self::deliver)),
+                (RELAY_PATH, take(hall, Self::relay)),
+                (CLOSE_PATH, hear(hall, Self::close)),
+                (HUB_COUNT_PATH, hear(hall, Self::count)),
+                (RESUME_PATH, hear(hall, Self::resume)),
+            ])),
             state,
             env: env.clone(),
             name,
@@ -292,25 +282,20 @@ impl Hall {
     }
 
     /// A Room brings messages: nothing is written for them.
-    pub(crate) fn deliver(&self, request: &web_sys::Request) -> Promise {
-        heard(request, self.hear.as_ref())
+    fn deliver(self: &Rc<Self>, call: &str, answer: Function) {
+        self.hear(answer, |ticket| Ok(Input::Deliver { ticket, delivery: Delivery::decode(call)? }));
     }
 
     /// The same, for this Hub and for others: one request to each of those.
-    pub(crate) fn relay(&self, request: &web_sys::Request) -> Promise {
-        heard(request, self.hear_relay.as_ref())
+    fn relay(self: &Rc<Self>, call: &str, answer: Function) {
+        self.hear(answer, |ticket| Ok(Input::Relay { ticket, relay: Relay::decode(call, &self.name)? }));
     }
 
-    fn hear(
-        self: &Rc<Self>,
-        call: &str,
-        answer: Function,
-        read: impl FnOnce(&Self, &str, u64) -> std::result::Result<Input, Refusal>,
-    ) {
+    fn hear(self: &Rc<Self>, answer: Function, read: impl FnOnce(u64) -> std::result::Result<Input, Refusal>) {
         let ticket = self.tickets.get();
-        let input = match read(self, call, ticket) {
+        let input = match read(ticket) {
             Ok(input) => input,
-            Err(refusal) => return answered(&answer, refusal.code.status(), &refusal.body()),
+            Err(refusal) => return answered_no(&answer, &refusal),
         };
         self.tickets.set(ticket + 1);
         self.waiting.borrow_mut().insert(ticket, answer);

@@ -6,26 +6,29 @@ mod questions;
 mod webhooks;
 
 use crate::alarm::Alarm;
-use crate::common::{answer_pings, random_id, refuse, turn};
+use crate::common::{Calls, answer_pings, answered_no, busy, hear, random_id, refuse, take, turn};
 use crate::env::apps;
 use crate::laggards::Laggards;
-use crate::script::{answered, heard, is_rebuilt, synced};
+use crate::script::{answered, is_rebuilt, synced};
 use crate::sockets;
 use crate::sql::{SqlStore, store_error};
-use dormouse_core::call::{CONNECT_HEADER, Connect, Published, decode_publish, parse_room_name};
+use dormouse_core::call::{
+    CONNECT_HEADER, Connect, MESSAGES_PATH, PUBLISH_PATH, Published, decode_publish, parse_room_name,
+};
 use dormouse_core::channel::ChannelName;
+use dormouse_core::close::CLOSE_PATH;
 use dormouse_core::connection::in_room;
+use dormouse_core::directory::COUNT_PATH;
 use dormouse_core::frame::Frame;
-use dormouse_core::link;
+use dormouse_core::link::{self, FOLLOW_PATH, MISSED_PATH, TALLY_PATH, UNFOLLOW_PATH};
 use dormouse_core::message::Message;
 use dormouse_core::position::Position;
+use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
 use dormouse_core::refusal::{CLOSE_TOO_SLOW, Code, Refusal};
 use dormouse_core::room::{Input, Output, PageQuery, Room as Rules};
 use dormouse_core::session::{Format, Session};
 use dormouse_core::webhook::Hooks;
-use followers::Calls;
-use js_sys::{Function, Promise};
-use questions::Questions;
+use js_sys::Function;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -59,11 +62,8 @@ pub(crate) struct Home {
     /// Called when what was written is on the disk, with the error if it is not.
     told: Closure<dyn FnMut(JsValue)>,
     waiting: RefCell<HashMap<u64, Function>>,
-    /// Called with the body of a publish call and the way to answer it.
-    hear: Closure<dyn FnMut(String, Function)>,
     tickets: Cell<u64>,
-    calls: Calls,
-    questions: Questions,
+    pub(crate) calls: Calls,
     pub(crate) laggards: Laggards,
     /// The batch that was replayed last, and its frames as values.
     shared: RefCell<(Rc<[Frame]>, Vec<JsValue>)>,
@@ -94,16 +94,18 @@ impl Home {
                     }
                 })
             },
-            hear: {
-                let home = home.clone();
-                Closure::new(move |call: String, answer: Function| {
-                    if let Some(home) = home.upgrade() {
-                        home.hear(&call, answer);
-                    }
-                })
-            },
-            calls: Calls::new(home),
-            questions: Questions::new(home),
+            calls: Calls(Box::new([
+                (PUBLISH_PATH, take(home, Self::publish)),
+                (FOLLOW_PATH, hear(home, Self::follow)),
+                (UNFOLLOW_PATH, hear(home, Self::unfollow)),
+                (TALLY_PATH, hear(home, Self::tally)),
+                (MISSED_PATH, hear(home, Self::missed)),
+                (REPORT_PATH, hear(home, Self::report)),
+                (MEMBERS_PATH, hear(home, Self::members)),
+                (MESSAGES_PATH, hear(home, Self::messages)),
+                (CLOSE_PATH, hear(home, Self::close)),
+                (COUNT_PATH, hear(home, Self::count)),
+            ])),
             env: env.clone(),
             app: app.to_owned(),
             rebuilt,
@@ -289,14 +291,10 @@ impl Home {
     }
 
     /// One row written when calm; when hot, this call's share of one. The answer is held back by the runtime until the row is on the disk.
-    pub(crate) fn publish(&self, request: &web_sys::Request) -> Promise {
-        heard(request, self.hear.as_ref())
-    }
-
-    fn hear(self: &Rc<Self>, call: &str, answer: Function) {
+    fn publish(self: &Rc<Self>, call: &str, answer: Function) {
         let messages = match decode_publish(call) {
             Ok(messages) => messages,
-            Err(refusal) => return answered(&answer, refusal.code.status(), &refusal.body()),
+            Err(refusal) => return answered_no(&answer, &refusal),
         };
         let ticket = self.tickets.get();
         self.tickets.set(ticket + 1);
@@ -304,10 +302,11 @@ impl Home {
         self.drive(Input::Publish { ticket, messages });
     }
 
+    /// A page of history: nothing written.
     fn messages(self: &Rc<Self>, call: &str) -> std::result::Result<String, Refusal> {
         let query: PageQuery = link::decode(call)?;
         let page = self.decide(|rules, store, _| rules.page(query, turn(), store));
-        page.unwrap_or_else(|| Err(followers::busy())).map(|page| page.body(&self.channel))
+        page.unwrap_or_else(|| Err(busy())).map(|page| page.body(&self.channel))
     }
 
     fn flush(self: &Rc<Self>) {

@@ -4,13 +4,9 @@ use crate::common::{frame, refuse};
 use crate::hall::Hall;
 use crate::sockets;
 use dormouse_core::call::{CONNECT_PATH, LOOK_PATH};
-use dormouse_core::close::CLOSE_PATH;
-use dormouse_core::directory::HUB_COUNT_PATH;
 use dormouse_core::head::split_url;
 use dormouse_core::hub::{Input, Slot};
-use dormouse_core::link::{DELIVER_PATH, RELAY_PATH};
 use dormouse_core::refusal::{Code, Refusal, close_reply};
-use dormouse_core::resume::RESUME_PATH;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
@@ -48,14 +44,9 @@ impl Hub {
         match &self.hall {
             None => Ok(refuse(&Refusal::new(Code::Internal, "this object has no name that means a hub")).into()),
             Some(hall) => Ok(match split_url(&request.url()).1 {
-                DELIVER_PATH => hall.deliver(&request).into(),
-                RELAY_PATH => hall.relay(&request).into(),
                 CONNECT_PATH => hall.connect(&Request::from(request))?.into(),
                 LOOK_PATH => hall.look().into(),
-                CLOSE_PATH => hall.closes(&request).into(),
-                HUB_COUNT_PATH => hall.counts(&request).into(),
-                RESUME_PATH => hall.resumes(&request).into(),
-                _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
+                path => hall.calls.hear(path, &request),
             }),
         }
     }

@@ -1,12 +1,12 @@
-//! The channels whose Rooms may believe that members are in this Hub: the rows of a Hub. Every statement stands here.
+//! The channels whose Rooms may believe that members are in this Hub: of a Hub's rows, those that members need; those of its tabs are in `tabs`.
 
-use crate::sql::store_error;
+use crate::sql::rows;
 use dormouse_core::channel::ChannelName;
 use js_sys::Array;
 use std::cell::Cell;
 use wasm_bindgen::prelude::*;
 use web_sys::js_sys;
-use worker::worker_sys::{DurableObjectStorage, SqlStorageCursor};
+use worker::worker_sys::DurableObjectStorage;
 
 const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'kept'";
 // Without the rowid it is one tree: one row written, where the key's index would be a second.
@@ -82,21 +82,6 @@ impl Kept {
 
     /// What fails is said in the log.
     fn exec(&self, query: &str, bindings: &[JsValue]) -> Option<Vec<Array>> {
-        let bindings: Array = bindings.iter().collect();
-        let read = self.storage.sql().exec(query, bindings).and_then(|cursor| rows(&cursor));
-        read.map_err(|error| store_error(&error)).ok()
-    }
-}
-
-/// `raw` and not `toArray`: that one's exceptions would abort the whole isolate.
-pub(crate) fn rows(cursor: &SqlStorageCursor) -> Result<Vec<Array>, JsValue> {
-    let rows = cursor.raw();
-    let mut out = Vec::new();
-    loop {
-        let next = rows.next()?;
-        if next.done() {
-            return Ok(out);
-        }
-        out.push(next.value().unchecked_into());
+        rows(&self.storage, query, bindings).ok()
     }
 }

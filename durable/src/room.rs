@@ -3,13 +3,9 @@
 use crate::common::{frame, refuse};
 use crate::home::{Home, nameless};
 use crate::sockets;
-use dormouse_core::call::{CONNECT_PATH, MESSAGES_PATH, PUBLISH_PATH};
-use dormouse_core::close::CLOSE_PATH;
-use dormouse_core::directory::COUNT_PATH;
+use dormouse_core::call::{CONNECT_PATH, PUBLISH_PATH};
 use dormouse_core::head::split_url;
-use dormouse_core::link::{FOLLOW_PATH, MISSED_PATH, TALLY_PATH, UNFOLLOW_PATH};
-use dormouse_core::presence::{MEMBERS_PATH, REPORT_PATH};
-use dormouse_core::refusal::{Code, Refusal, close_reply};
+use dormouse_core::refusal::{Code, close_reply};
 use dormouse_core::room::Input;
 use dormouse_core::session::Session;
 use std::rc::Rc;
@@ -19,7 +15,8 @@ use worker::worker_sys::DurableObjectState;
 use worker::{Env, Request, State};
 
 /// The Durable Object class, exported by hand (`docs/decisions/0006-the-room-is-exported-by-hand.md`): what the runtime calls is synchronous, which costs
-/// no promise and no copy of a frame, and a trap is an exception and not a promise that never settles.
+/// no promise and no copy of a frame, and a trap in it is an exception and not a promise that never settles. Publishers and Hubs whose answers were still to come never get
+/// one: who called gives up by itself ([`dormouse_core::limits::ROOM_CALL_MS`]).
 #[wasm_bindgen]
 pub struct Room {
     home: Option<Rc<Home>>,
@@ -49,8 +46,12 @@ impl Room {
         match &self.home {
             None => Ok(refuse(&nameless()).into()),
             // The one that comes often: no URL is parsed for it.
-            Some(home) if request.url().ends_with(PUBLISH_PATH) => Ok(home.publish(&request).into()),
-            Some(home) => Ok(call(home, request)?),
+            Some(home) if request.url().ends_with(PUBLISH_PATH) => Ok(home.calls.hear(PUBLISH_PATH, &request)),
+            // Not by the `url` crate: its tables are a seventh of the whole Worker.
+            Some(home) => Ok(match split_url(&request.url()).1 {
+                CONNECT_PATH => home.connect(&Request::from(request))?.into(),
+                path => home.calls.hear(path, &request),
+            }),
         }
     }
 
@@ -101,19 +102,4 @@ impl Room {
         }
         known
     }
-}
-
-fn call(home: &Rc<Home>, request: web_sys::Request) -> worker::Result<JsValue> {
-    let url = request.url();
-    // Not by the `url` crate: its tables are a seventh of the whole Worker.
-    let (_, path, _) = split_url(&url);
-    Ok(match path {
-        FOLLOW_PATH | UNFOLLOW_PATH | TALLY_PATH | MISSED_PATH | REPORT_PATH | MEMBERS_PATH | MESSAGES_PATH => {
-            home.asked(path, &request).into()
-        }
-        CLOSE_PATH => home.closes(&request).into(),
-        COUNT_PATH => home.counts(&request).into(),
-        CONNECT_PATH => home.connect(&Request::from(request))?.into(),
-        _ => refuse(&Refusal::new(Code::NotFound, "no such call")).into(),
-    })
 }

@@ -20,16 +20,14 @@ extern "C" {
     fn close(this: &Socket, code: u16, reason: &str) -> Result<(), JsValue>;
 }
 
-/// A tag says what a socket is: it is fixed when it is accepted.
+/// A tag says what a socket of a Room is: it is fixed when it is accepted. A Hub knows its sockets' formats by slot.
 fn format_tag(format: Format) -> &'static str {
     match format {
         Format::Json => "json",
         Format::Raw => "raw",
         Format::Stream => "stream",
         Format::RawStream => "raw-stream",
-        Format::Many => "many",
-        Format::ManyStream => "many-stream",
-        Format::Pusher => "pusher",
+        Format::Many | Format::ManyStream | Format::Pusher => "many",
     }
 }
 

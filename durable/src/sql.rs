@@ -1,4 +1,4 @@
-//! The log's rows, the followers, the members and the outbox in the object's SQLite. Every statement of a Room stands here; those of the Directory are in `directory_sql`.
+//! The log's rows, the followers, the members and the outbox in the object's SQLite. Every statement of a Room stands here; those of a Hub are in `kept` and `tabs`, those of the Directory in `directory_sql`.
 
 use dormouse_core::position::Epoch;
 use dormouse_core::presence::MemberData;

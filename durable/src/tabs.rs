@@ -1,8 +1,7 @@
-//! The rows of a Hub's tabs: what is known of each between its connections, and after all sockets were lost. Every statement stands here.
+//! The rows of a Hub's tabs: what is known of each between its connections, and after all sockets were lost.
 
 use crate::common::now;
-use crate::kept::rows;
-use crate::sql::store_error;
+use crate::sql::{number, rows};
 use dormouse_core::channel::ChannelName;
 use dormouse_core::limits;
 use dormouse_core::position::Position;
@@ -180,15 +179,8 @@ impl Tabs {
     }
 
     fn exec(&self, query: &str, bindings: &[JsValue]) -> Option<Vec<Array>> {
-        let bindings: Array = bindings.iter().collect();
-        let read = self.storage.sql().exec(query, bindings).and_then(|cursor| rows(&cursor));
-        read.map_err(|error| store_error(&error)).ok()
+        rows(&self.storage, query, bindings).ok()
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a time in milliseconds, or a count")]
-fn number(value: u64) -> JsValue {
-    JsValue::from_f64(value as f64)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was put in as a number")]

@@ -1,8 +1,7 @@
 //! What a Hub is asked by listings and by whoever closes connections, and what it tells the Directory.
 
 use super::Hall;
-use crate::common::{Hear, hear, now};
-use crate::script::heard;
+use crate::common::{busy, now};
 use crate::sockets;
 use crate::stub::{DirectoryStub, HubStub};
 use dormouse_core::call::VERSION;
@@ -11,42 +10,13 @@ use dormouse_core::directory::{HubCount, Report};
 use dormouse_core::hub::Input;
 use dormouse_core::link::decode;
 use dormouse_core::occupancy::Occupancy;
-use dormouse_core::refusal::{Code, Refusal};
+use dormouse_core::refusal::Refusal;
 use dormouse_core::resume::{ResumeId, TakeOver, TakenOver};
-use js_sys::Promise;
-use std::rc::{Rc, Weak};
-use web_sys::js_sys;
-
-/// What hears these calls: one closure each for an object's life.
-pub(crate) struct Questions {
-    close: Hear,
-    count: Hear,
-    resume: Hear,
-}
-
-impl Questions {
-    pub(crate) fn new(hall: &Weak<Hall>) -> Self {
-        Self { close: hear(hall, Hall::close), count: hear(hall, Hall::count), resume: hear(hall, Hall::resume) }
-    }
-}
+use std::rc::Rc;
 
 impl Hall {
-    /// Connections shall go. Nothing written.
-    pub(crate) fn closes(&self, request: &web_sys::Request) -> Promise {
-        heard(request, self.questions.close.as_ref())
-    }
-
-    /// How many connections want some channels? Nothing written.
-    pub(crate) fn counts(&self, request: &web_sys::Request) -> Promise {
-        heard(request, self.questions.count.as_ref())
-    }
-
     /// Another Hub asks for a tab that was here. One row deleted.
-    pub(crate) fn resumes(&self, request: &web_sys::Request) -> Promise {
-        heard(request, self.questions.resume.as_ref())
-    }
-
-    fn resume(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+    pub(super) fn resume(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
         let asked: TakeOver = decode(call)?;
         self.restore(None);
         let held = self.tabs.held(&asked.id);
@@ -64,7 +34,8 @@ impl Hall {
         });
     }
 
-    fn close(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+    /// Connections shall go. Nothing written.
+    pub(super) fn close(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
         let close: Close = decode(call)?;
         self.restore(None);
         // One that was closed before is not closed again.
@@ -73,7 +44,8 @@ impl Hall {
         Ok(serde_json::to_string(&closed.ok_or_else(busy)?).unwrap_or_default())
     }
 
-    fn count(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
+    /// How many connections want some channels? Nothing written.
+    pub(super) fn count(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
         let asked: HubCount = decode(call)?;
         self.restore(None);
         let counts = self.decide(|rules, _| rules.count(&asked));
@@ -91,8 +63,4 @@ impl Hall {
             hall.drive(Input::Registered { at, state, answer: answer.map(|reported| reported.at) });
         });
     }
-}
-
-fn busy() -> Refusal {
-    Refusal::new(Code::Internal, "the hub is busy")
 }

@@ -1,7 +1,7 @@
 //! The members of a presence channel: what the room's own sockets are told of them, and who asks for them.
 
 use super::Home;
-use crate::common::turn;
+use crate::common::{busy, turn};
 use crate::sockets;
 use dormouse_core::frame::Frame;
 use dormouse_core::link;
@@ -76,14 +76,14 @@ impl Home {
         let report: Report = link::decode(call)?;
         self.check_hub(&report.hub)?;
         let changes = self.decide(|rules, store, out| rules.report(&report, turn(), store, out));
-        Ok(serde_json::to_string(&changes.unwrap_or_else(|| Err(super::followers::busy()))?).unwrap_or_default())
+        Ok(serde_json::to_string(&changes.unwrap_or_else(|| Err(busy()))?).unwrap_or_default())
     }
 
     /// A page of the members: nothing is written, unless some of the room's own vanished.
     pub(super) fn members(self: &Rc<Self>, call: &str) -> Result<String, Refusal> {
         let query: MembersQuery = link::decode(call)?;
         let page = self.decide(|rules, store, _| rules.members_page(&query, turn(), store));
-        Ok(serde_json::to_string(&page.unwrap_or_else(|| Err(super::followers::busy()))?).unwrap_or_default())
+        Ok(serde_json::to_string(&page.unwrap_or_else(|| Err(busy()))?).unwrap_or_default())
     }
 }
 
