@@ -354,33 +354,23 @@ fn what_all_have_is_saved_once_a_second_and_who_is_behind_does_not_hold_it_back(
 }
 
 #[test]
-fn timers_do_not_multiply() {
+fn a_timer_that_is_not_waited_for_sets_no_other() {
     let mut side = Side::new();
     let slot = side.live(7);
-    let (mut timers, mut most, mut pings) = (Vec::new(), 0, 0);
-    let set =
-        |out: Vec<Output>| out.into_iter().filter_map(|one| if let Output::LookAt(at) = one { Some(at) } else { None });
-    for ms in 0..90_000 {
-        side.now += 1;
-        let mut out = Vec::new();
-        if ms % 330 == 0 {
-            out.extend(side.delivers(7 + ms / 330, 1));
-        }
-        // Each rings, and every other one a moment too early.
-        let early = ms % 2;
-        let (rings, waits): (Vec<u64>, _) = timers.into_iter().partition(|at| *at <= side.now + early);
-        timers = waits;
-        for at in rings {
-            out.extend(side.handle(Input::Look { at }));
-        }
-        if names(&out, slot).contains(&"pusher:ping".to_owned()) {
-            pings += 1;
-            out.extend(side.pongs(slot));
-        }
-        timers.extend(set(out));
-        most = most.max(timers.len());
-    }
-    assert!(pings > 200 && most <= 4, "{pings} pings, {most} timers");
+    side.delivers(7, 1);
+    side.pongs(slot);
+    let due = side.now + 200;
+    let set = |out: Vec<Output>| out.into_iter().filter(|one| matches!(one, Output::LookAt(_))).collect::<Vec<_>>();
+    assert_eq!(set(side.delivers(8, 1)), [Output::LookAt(due)]);
+    // One in whose place an earlier one was set.
+    side.now += 100;
+    assert_eq!(set(side.handle(Input::Look { at: due + 800 })), []);
+    // The one that is waited for, a moment too early: else it would be waited for in vain.
+    side.now = due - 1;
+    assert_eq!(set(side.handle(Input::Look { at: due })), [Output::LookAt(due)]);
+    side.now = due;
+    let out = side.handle(Input::Look { at: due });
+    assert_eq!(names(&out, slot), ["pusher:ping"]);
 }
 
 #[test]
