@@ -71,7 +71,7 @@ impl Hub {
         for (format, slots) in by_format(&members.told) {
             match &changes.list {
                 Some(list) if !follows => self.say_list(slots, format, channel, changes.count, list, out),
-                _ => self.say(slots, changed(channel, format, changes, have), out),
+                _ => Self::say(slots, changed(channel, format, changes, have), out),
             }
         }
         self.keep_revision(channel, out);
@@ -140,10 +140,10 @@ impl Hub {
     ) {
         if let Some(user) = channel.online() {
             let is_online = list.iter().any(|member| member.user == user);
-            return self.say(slots, vec![pusher::watched(&[user], is_online)], out);
+            return Self::say(slots, vec![pusher::watched(&[user], is_online)], out);
         }
         if format != Format::Pusher {
-            return self.say(slots, words::members(channel, format, count, list).into_iter().collect(), out);
+            return Self::say(slots, words::members(channel, format, count, list).into_iter().collect(), out);
         }
         let is_listed = |slot: &Slot| {
             let user = self.session(*slot).and_then(|session| session.member(channel));
@@ -151,11 +151,11 @@ impl Hub {
         };
         let (listed, others): (Vec<Slot>, Vec<Slot>) = slots.into_iter().partition(is_listed);
         if !listed.is_empty() {
-            self.say(listed, vec![pusher::members(channel, count, list, None)], out);
+            Self::say(listed, vec![pusher::members(channel, count, list, None)], out);
         }
         for slot in others {
             let own = self.session(slot).and_then(|session| session.shown_in(channel));
-            self.say(vec![slot], vec![pusher::members(channel, count, list, own.as_ref())], out);
+            Self::say(vec![slot], vec![pusher::members(channel, count, list, own.as_ref())], out);
         }
     }
 
@@ -184,7 +184,7 @@ impl Hub {
         }
     }
 
-    fn say(&mut self, slots: Vec<Slot>, frames: Vec<Frame>, out: &mut Vec<Output>) {
+    fn say(slots: Vec<Slot>, frames: Vec<Frame>, out: &mut Vec<Output>) {
         if frames.is_empty() || slots.is_empty() {
             return;
         }

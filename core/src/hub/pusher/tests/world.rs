@@ -94,8 +94,11 @@ impl World {
                 }
                 Output::Close { slot, code, .. } => self.closed.push((slot, code)),
                 Output::WakeAt(at) => self.alarm = Some(at),
-                Output::Register { .. } | Output::Keep { .. } | Output::Trust { .. } | Output::Drop { .. } => {}
-                Output::CloseSlow { .. } => {}
+                Output::Register { .. }
+                | Output::Keep { .. }
+                | Output::Trust { .. }
+                | Output::Drop { .. }
+                | Output::CloseSlow { .. } => {}
                 call => self.calls.push(call),
             }
         }
