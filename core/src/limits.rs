@@ -144,6 +144,9 @@ pub const RELAYS_MAX: usize = 32;
 pub const RELAY_CALLS_AT_ONCE: usize = 32;
 /// How long a Hub waits for another that it handed a delivery on to, in milliseconds: the whole group waits with it. Past it that one is answered for as one that failed.
 pub const RELAY_CALL_MS: u32 = 5_000;
+/// How long a Room waits for a Hub that it brings something, in milliseconds: as long as it does for a group. Past it the delivery has failed and is tried again; a Hub whose isolate has
+/// fallen never answers, and nothing else is brought to it meanwhile.
+pub const DELIVERY_MS: u32 = RELAY_MS;
 /// How long a Room waits for the answer for a group, in milliseconds: three times what its slowest Hub may take. Past it all of the group have failed.
 pub const RELAY_MS: u32 = 15_000;
 /// Length of a Hub's name in bytes: an app's id (64), a region and a number. Past it: 400 `invalid_field`.
@@ -210,8 +213,10 @@ pub const HUB_CALLS_AT_ONCE: usize = 32;
 pub const HUB_CALLS_MAX: usize = 16_000;
 /// Pages of one channel's history that one connection waits for in a Hub: nobody reads faster than one after the other. Past it: `rate_limited`.
 pub const HISTORY_ASKED_MAX: usize = 8;
-/// How long a Hub, or the Worker, waits for a Room's answer, in milliseconds: a Room asks nobody before it answers, so it is its start and its disk that are waited for, a few seconds at worst, while one whose isolate has fallen never answers. Past it the call has failed, though it may have been done: a publish that is repeated with its `id` is stored once.
-pub const ROOM_CALL_MS: u32 = 15_000;
+/// How long anybody waits for an object's answer where nothing else is said, in milliseconds: an object asks nobody before it answers, so it is its start and its disk that are waited for, a few seconds at worst, while one whose isolate has fallen never answers. Past it the call has failed, though it may have been done: a publish that is repeated with its `id` is stored once.
+pub const CALL_MS: u32 = 15_000;
+/// How long the Worker waits for the Directory that has a user's connections closed, in milliseconds: that one asks others, as long as `CALL_MS`. Past it the order stands, and is carried out.
+pub const CLOSE_USER_MS: u32 = 2 * CALL_MS;
 /// Messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.
 pub const HUB_PENDING_MAX: usize = 256;
 /// Bytes of messages of clients that wait for the call before theirs, per channel. Past it: `overloaded`.

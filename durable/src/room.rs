@@ -16,7 +16,7 @@ use worker::{Env, Request, State};
 
 /// The Durable Object class, exported by hand (`docs/decisions/0006-the-room-is-exported-by-hand.md`): what the runtime calls is synchronous, which costs
 /// no promise and no copy of a frame, and a trap in it is an exception and not a promise that never settles. Publishers and Hubs whose answers were still to come never get
-/// one: who called gives up by itself ([`dormouse_core::limits::ROOM_CALL_MS`]).
+/// one: who called gives up by itself ([`dormouse_core::limits::CALL_MS`]).
 #[wasm_bindgen]
 pub struct Room {
     home: Option<Rc<Home>>,

@@ -5,11 +5,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::js_sys;
 
 #[wasm_bindgen(inline_js = r#"
-export async function ask(namespace, name, path, body) {
-  const answer = await namespace.getByName(name).fetch("https://room" + path, { method: "POST", body });
-  return [answer.status, answer.headers.get("x-dormouse-answer") ?? await answer.text()];
-}
-export async function askWithin(namespace, name, path, body, ms) {
+export async function ask(namespace, name, path, body, ms) {
   const given = new AbortController();
   // Cleared, and not `AbortSignal.timeout`: a timer that is left would keep the object awake.
   const timer = setTimeout(() => given.abort(new Error(`no answer within ${ms} ms`)), ms);
@@ -64,13 +60,9 @@ export function cheapMicrotasks() {
 }
 "#)]
 extern "C" {
-    /// Posts to the object of that name; `[status, body]`. Bindings would make a stub, a request, headers, a response and a stream of them.
+    /// Posts to the object of that name; `[status, body]`, given up after so many milliseconds. Bindings would make a stub, a request, headers, a response and a stream of them.
     #[wasm_bindgen(catch)]
-    pub(crate) async fn ask(namespace: &JsValue, name: &str, path: &str, body: &str) -> Result<JsValue, JsValue>;
-
-    /// The same, given up after so many milliseconds.
-    #[wasm_bindgen(catch, js_name = askWithin)]
-    pub(crate) async fn ask_within(
+    pub(crate) async fn ask(
         namespace: &JsValue,
         name: &str,
         path: &str,

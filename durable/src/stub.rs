@@ -4,7 +4,7 @@ mod directory;
 
 pub use directory::{DirectoryStub, close};
 
-use crate::script::{ask, ask_within};
+use crate::script::ask;
 use dormouse_core::call::{
     CONNECT_HEADER, CONNECT_PATH, Connect, LOOK_PATH, MESSAGES_PATH, Outcome, PUBLISH_PATH, Published, ROOM_BINDING,
     encode_publish, room_name,
@@ -23,7 +23,7 @@ use dormouse_core::resume::{Held, RESUME_PATH, TakeOver, TakenOver};
 use dormouse_core::room::{MembersQuery, PageQuery};
 use js_sys::Array;
 use serde::{Deserialize, Serialize};
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use web_sys::js_sys;
 use worker::{Env, Headers, Method, ObjectNamespace, Request, RequestInit, Response, Stub, console_error};
 
@@ -91,9 +91,8 @@ impl RoomStub {
         read(&self.call(REPORT_PATH, &write(report)).await?)
     }
 
-    /// Whatever is asked of a Room: nobody waits for ever for one that has fallen ([`limits::ROOM_CALL_MS`]).
     async fn call(&self, path: &str, call: &str) -> Result<String, Refusal> {
-        answered(ask_within(self.namespace.as_ref(), &self.name, path, call, limits::ROOM_CALL_MS).await)
+        post(&self.namespace, &self.name, path, call, limits::CALL_MS).await
     }
 }
 
@@ -130,27 +129,28 @@ impl HubStub {
 
     /// Brings a channel's messages, a [`Delivery`] as text: one request to the object, nothing written.
     pub async fn deliver(&self, delivery: &str) -> Result<Receipt, Refusal> {
-        read(&post(&self.namespace, &self.name, DELIVER_PATH, delivery).await?)
+        read(&self.call(DELIVER_PATH, delivery, limits::DELIVERY_MS).await?)
     }
 
-    /// The same for a Hub that hands it on: the receipt as text, and no longer than it may take.
+    /// The same for a Hub that hands it on: the receipt as text.
     pub(crate) async fn forward(&self, delivery: &str) -> Result<String, Refusal> {
-        let answer = ask_within(self.namespace.as_ref(), &self.name, DELIVER_PATH, delivery, limits::RELAY_CALL_MS);
-        answered(answer.await)
+        self.call(DELIVER_PATH, delivery, limits::RELAY_CALL_MS).await
     }
 
     /// The same for this Hub and for others, whom it calls: one request to the object, and one of its own to each of them.
     pub(crate) async fn relay(&self, others: &[String], delivery: &str) -> Result<Receipts, Refusal> {
         let call = encode_relay(others, delivery);
-        let answer = ask_within(self.namespace.as_ref(), &self.name, RELAY_PATH, &call, limits::RELAY_MS);
-        decode_receipts(&answered(answer.await)?)
+        decode_receipts(&self.call(RELAY_PATH, &call, limits::RELAY_MS).await?)
     }
 
     /// Takes over a tab that was there, for no longer than its client waits: one request to the object, and a row deleted.
     pub(crate) async fn hand_over(&self, asked: &TakeOver) -> Result<Option<Held>, Refusal> {
-        let answer =
-            ask_within(self.namespace.as_ref(), &self.name, RESUME_PATH, &write(asked), limits::RESUME_LOOK_MS).await;
-        Ok(read::<TakenOver>(&answered(answer)?)?.held)
+        let answer = self.call(RESUME_PATH, &write(asked), limits::RESUME_LOOK_MS).await?;
+        Ok(read::<TakenOver>(&answer)?.held)
+    }
+
+    async fn call(&self, path: &str, call: &str, ms: u32) -> Result<String, Refusal> {
+        post(&self.namespace, &self.name, path, call, ms).await
     }
 }
 
@@ -168,12 +168,9 @@ fn upgrade<T: Serialize>(connect: &T) -> Result<Headers, Refusal> {
     set.map(|()| headers).map_err(|error| unreachable(&error))
 }
 
-async fn post(namespace: &ObjectNamespace, name: &str, path: &str, call: &str) -> Result<String, Refusal> {
-    answered(ask(namespace.as_ref(), name, path, call).await)
-}
-
-/// What an object has answered: its text, or the refusal that it is.
-fn answered(answer: Result<JsValue, JsValue>) -> Result<String, Refusal> {
+/// What an object answers, its text or the refusal that it is. Nobody waits for ever for one that has fallen: past `ms` the call has failed.
+async fn post(namespace: &ObjectNamespace, name: &str, path: &str, call: &str, ms: u32) -> Result<String, Refusal> {
+    let answer = ask(namespace.as_ref(), name, path, call, ms).await;
     let answer: Array = answer.map_err(|error| unreachable(&error.into()))?.unchecked_into();
     let text = answer.get(1).as_string().unwrap_or_default();
     if answer.get(0).as_f64() == Some(200.0) { Ok(text) } else { Err(refused(&text)) }

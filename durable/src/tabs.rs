@@ -22,6 +22,7 @@ const CREATE: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS lives (one INTEGER PRIMARY KEY CHECK (one = 1), life INTEGER NOT NULL) STRICT",
 ];
 const LIFE: &str = "SELECT life FROM lives";
+const OPEN: &str = "SELECT 1 FROM tabs WHERE open = 1 AND life = ? LIMIT 1";
 const LIVE: &str = "INSERT INTO lives VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET life = excluded.life";
 // Not DISTINCT: SQLite would read the whole table.
 const MOURNED: &str = "SELECT channel FROM reached WHERE bound IS NULL AND life < ?";
@@ -34,7 +35,7 @@ const REACHED: &str = "SELECT acked, bound FROM reached WHERE channel = ? AND li
 const BOUND: &str = "UPDATE reached SET bound = ? WHERE channel = ? AND life < ? AND bound IS NULL";
 const SWEEP_LEFT: &str = "DELETE FROM tabs WHERE open = 0 AND at < ?";
 const SWEEP_LOST: &str = "DELETE FROM tabs WHERE open = 1 AND life < ?";
-const SWEEP_REACHED: &str = "DELETE FROM reached WHERE life < ?";
+const SWEEP_REACHED: &str = "DELETE FROM reached WHERE life < ? AND life NOT IN (SELECT life FROM tabs WHERE open = 1)";
 const COUNT: &str = "SELECT count(*) FROM tabs";
 const SWEEP_OLDEST: &str = "DELETE FROM tabs WHERE id IN (SELECT id FROM tabs ORDER BY open, at LIMIT ?)";
 
@@ -53,9 +54,11 @@ impl Tabs {
         Self { storage, tables: Cell::new(None), life: Cell::new(None), sweeps: Cell::default() }
     }
 
-    /// All sockets were lost: from now on it is another life. One row, where tabs have been here.
+    /// There are no sockets: if tabs had some they were lost, and from now on it is another life. One row then.
     pub(crate) fn begin_life(&self) {
-        if self.has_tables() {
+        // A Hub that only wakes for its alarm loses nothing, and its life has to grow old: what was lost with the one before is kept for a day.
+        let lost = || self.exec(OPEN, &[number(self.life())]).is_none_or(|rows| !rows.is_empty());
+        if self.has_tables() && lost() {
             let life = now().max(self.life() + 1);
             self.life.set(Some(life));
             self.exec(LIVE, &[number(life)]);
@@ -141,8 +144,8 @@ impl Tabs {
         // What was lost with a life was lost when the next one began.
         if self.life() < since {
             self.exec(SWEEP_LOST, &[number(self.life())]);
-            self.exec(SWEEP_REACHED, &[number(self.life())]);
         }
+        self.exec(SWEEP_REACHED, &[number(self.life())]);
         let count = self.exec(COUNT, &[]).and_then(|rows| as_number(&rows.first()?.get(0))).unwrap_or_default();
         let most = limits::RESUME_ROWS_MAX as u64;
         if count > most {

@@ -30,7 +30,7 @@ export default {
   },
 };
 `;
-// ROOM_CALL_MS, and as long again for a slow machine.
+// CALL_MS, and as long again for a slow machine.
 const patienceMs = 30_000;
 
 let server;

@@ -119,7 +119,8 @@ impl World {
         for socket in side.sockets.values_mut() {
             socket.slot = side.hub.restore(HubSession::decode(&socket.attachment).ok_or("no attachment")?);
         }
-        if side.sockets.is_empty() {
+        let is_open = |(life, open, _): &(u64, bool, Held)| *open && *life == side.life;
+        if side.sockets.is_empty() && side.tabs.values().any(is_open) {
             side.life += 1;
         }
         let now = side.life;
