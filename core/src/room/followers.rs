@@ -153,7 +153,7 @@ impl Room {
         if known.is_some_and(|follower| follower.at >= Some(*at)) {
             return Ok(Followed { position });
         }
-        let tally = known.and_then(|follower| follower.tally);
+        let tally = known.map_or(Some(Tally { at: 0, count: 0 }), |follower| follower.tally);
         let (known, reported) = (known.map(|follower| follower.row), known.map_or(0, |follower| follower.reported));
         let row = FollowerRow { epoch: position.epoch, failed: known.is_some_and(|row| row.failed) };
         if known.is_none() && followers.by_hub.len() >= limits::FOLLOWERS_MAX {

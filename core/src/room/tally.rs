@@ -91,6 +91,11 @@ impl Room {
         if before.is_some_and(|before| before.at >= tally.at) {
             return;
         }
+        if is_news && before.is_none() {
+            // What it said before the room slept is not known: this may be older, and it is asked as all are.
+            self.counting.changed = true;
+            return;
+        }
         follower.tally = Some(tally);
         if is_news || before.is_some_and(|before| before.count != tally.count) {
             follower.counted = None;

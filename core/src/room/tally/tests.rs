@@ -246,15 +246,33 @@ fn after_a_sleep_all_are_asked_before_anything_is_said() {
     world.now += 60_000;
     world.sleep();
     world.tally(PUSHER, 2);
-    assert_eq!((world.counts(), world.told.len()), (vec![(OTHER, None)], 3), "it asks first");
+    assert_eq!((world.counts(), world.told.len()), (vec![(PUSHER, None), (OTHER, None)], 3), "it asks first");
     world.answer(Some(2));
     assert_eq!((world.counts(), world.told.clone()), (vec![(PUSHER, Some(5))], vec![1, 3, 4, 5]));
     // A Hub of older code has no number, and nobody waits for it.
     world.now += 60_000;
     world.sleep();
     world.tally(PUSHER, 3);
+    let older: Vec<_> = world.brought.extract_if(.., |(hub, ..)| hub == OTHER).collect();
+    world.answer(Some(3));
+    world.brought.extend(older);
     world.answer(None);
     assert_eq!(world.told.last(), Some(&4));
+}
+
+#[test]
+fn what_a_hub_said_before_a_sleep_and_comes_after_it_is_not_taken() {
+    let mut world = World::new(true, true);
+    let late = world.said(PUSHER, Some(1));
+    world.follow(PUSHER, 2);
+    world.answer(Some(2));
+    world.now += 60_000;
+    world.sleep();
+    let (turn, mut out) = (world.turn(), Vec::new());
+    world.room.tally(&late, turn, &mut world.store, &mut out).unwrap();
+    world.perform(out);
+    assert_eq!(world.answer(Some(2)), [to(PUSHER, None)], "it is asked");
+    assert_eq!(world.answer(Some(2)), [to(PUSHER, Some(2))]);
 }
 
 #[test]
@@ -289,7 +307,10 @@ fn what_is_announced_later_has_the_greater_number_also_after_a_sleep() {
             world.sleep();
         }
         world.follow(PUSHER, count);
-        world.answer(Some(count));
+        // After a sleep it is asked first.
+        while !world.brought.is_empty() {
+            world.answer(Some(count));
+        }
         let of = world.room.counting.announced().unwrap();
         assert!(of.count == count && of.at > last, "{of:?} after {last}");
         last = of.at;
