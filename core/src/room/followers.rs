@@ -48,6 +48,8 @@ pub(super) struct Follower {
     pub(super) reported: u64,
     /// How many of its sockets want the channel; not known since the room woke.
     pub(super) tally: Option<Tally>,
+    /// Whether it has answered since the room woke, or is new: else what it said by a call may be older than what it said before.
+    pub(super) has_answered: bool,
     /// The number of subscribers that it has been told, since its own last changed.
     pub(super) counted: Option<u64>,
     /// The delivery that is on its way: one at most.
@@ -111,7 +113,8 @@ impl Follower {
         let (tally, counted, sent, retry_at) = (None, None, None, None);
         // How often is not known: often.
         let failures = if row.failed { FAILED_OFTEN } else { 0 };
-        Self { row, at, cursor, shown: Shown::Unknown, reported: 0, tally, counted, sent, failures, retry_at }
+        let (shown, reported, has_answered) = (Shown::Unknown, 0, false);
+        Self { row, at, cursor, shown, reported, tally, has_answered, counted, sent, failures, retry_at }
     }
 }
 
@@ -153,7 +156,8 @@ impl Room {
         if known.is_some_and(|follower| follower.at >= Some(*at)) {
             return Ok(Followed { position });
         }
-        let tally = known.map_or(Some(Tally { at: 0, count: 0 }), |follower| follower.tally);
+        let tally = known.and_then(|follower| follower.tally);
+        let has_answered = known.is_none_or(|follower| follower.has_answered);
         let (known, reported) = (known.map(|follower| follower.row), known.map_or(0, |follower| follower.reported));
         let row = FollowerRow { epoch: position.epoch, failed: known.is_some_and(|row| row.failed) };
         if known.is_none() && followers.by_hub.len() >= limits::FOLLOWERS_MAX {
@@ -163,7 +167,7 @@ impl Room {
             store.follow(hub, row).map_err(refusal_of)?;
         }
         let follower = Follower::new(row, Some(*at), Cursor::Assumed(position));
-        followers.by_hub.insert(hub.clone(), Follower { reported, tally, ..follower });
+        followers.by_hub.insert(hub.clone(), Follower { reported, tally, has_answered, ..follower });
         self.heard_tally(hub, follow.count.map(|count| Tally { at: *at, count }), true);
         Ok(Followed { position })
     }

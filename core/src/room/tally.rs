@@ -91,11 +91,6 @@ impl Room {
         if before.is_some_and(|before| before.at >= tally.at) {
             return;
         }
-        if is_news && before.is_none() {
-            // What it said before the room slept is not known: this may be older, and it is asked as all are.
-            self.counting.changed = true;
-            return;
-        }
         follower.tally = Some(tally);
         if is_news || before.is_some_and(|before| before.count != tally.count) {
             follower.counted = None;
@@ -113,6 +108,7 @@ impl Room {
         }
         if let Some(follower) = self.follower(hub) {
             follower.counted = brought.or(follower.counted);
+            follower.has_answered = true;
         }
         let silent = self.follower(hub).is_some_and(|follower| follower.tally.is_none());
         self.heard_tally(hub, tally.or(silent.then_some(Tally { at: 0, count: 0 })), false);
@@ -152,7 +148,7 @@ impl Room {
             return;
         }
         let unknown: Vec<(&String, &Follower)> =
-            followers.by_hub.iter().filter(|(_, follower)| follower.tally.is_none()).collect();
+            followers.by_hub.iter().filter(|(_, follower)| !follower.has_answered).collect();
         if !unknown.is_empty() {
             let idle = unknown.into_iter().filter(|(_, follower)| follower.is_idle());
             let idle: Vec<String> = idle.map(|(hub, _)| hub.clone()).collect();
