@@ -39,8 +39,10 @@ pub(super) struct Encoded {
 pub(super) struct Follower {
     /// As it is stored.
     pub(super) row: FollowerRow,
-    /// The call by which it followed ([`Follow::at`]); not known since the room woke.
+    /// The last call by which it followed ([`Follow::at`]) that has come since the room woke.
     at: Option<u64>,
+    /// Whether it began after that: else a call that came later may be an older one.
+    is_new: bool,
     pub(super) cursor: Cursor,
     /// What it has of the members.
     pub(super) shown: Shown,
@@ -114,7 +116,8 @@ impl Follower {
         // How often is not known: often.
         let failures = if row.failed { FAILED_OFTEN } else { 0 };
         let (shown, reported, has_answered) = (Shown::Unknown, 0, false);
-        Self { row, at, cursor, shown, reported, tally, has_answered, counted, sent, failures, retry_at }
+        let is_new = false;
+        Self { row, at, is_new, cursor, shown, reported, tally, has_answered, counted, sent, failures, retry_at }
     }
 }
 
@@ -157,7 +160,8 @@ impl Room {
             return Ok(Followed { position });
         }
         let tally = known.and_then(|follower| follower.tally);
-        let has_answered = known.is_none_or(|follower| follower.has_answered);
+        let (is_new, has_answered) =
+            (known.is_none_or(|follower| follower.is_new), known.is_none_or(|follower| follower.has_answered));
         let (known, reported) = (known.map(|follower| follower.row), known.map_or(0, |follower| follower.reported));
         let row = FollowerRow { epoch: position.epoch, failed: known.is_some_and(|row| row.failed) };
         if known.is_none() && followers.by_hub.len() >= limits::FOLLOWERS_MAX {
@@ -167,7 +171,7 @@ impl Room {
             store.follow(hub, row).map_err(refusal_of)?;
         }
         let follower = Follower::new(row, Some(*at), Cursor::Assumed(position));
-        followers.by_hub.insert(hub.clone(), Follower { reported, tally, has_answered, ..follower });
+        followers.by_hub.insert(hub.clone(), Follower { is_new, reported, tally, has_answered, ..follower });
         self.heard_tally(hub, follow.count.map(|count| Tally { at: *at, count }), true);
         Ok(Followed { position })
     }
@@ -193,7 +197,7 @@ impl Room {
     }
 
     /// A Hub follows no longer. One row deleted, and one written when the alarm has to be set; nothing for one that did not follow, or whose call was
-    /// overtaken by a later one. A room that slept cannot tell, and asks the Hub: one request.
+    /// overtaken by a later one. A room that has slept since it began cannot tell, and asks the Hub: one request.
     pub fn unfollow<S: Store>(
         &mut self,
         follow: &Follow,
@@ -218,10 +222,10 @@ impl Room {
         let Some(follower) = self.followers(store)?.by_hub.get(&follow.hub) else { return Ok(()) };
         match follower.at {
             Some(at) if at > follow.at => {}
-            Some(_) => self.strike_out(&follow.hub, turn, store, out)?,
+            Some(_) if follower.is_new => self.strike_out(&follow.hub, turn, store, out)?,
             // What is on its way asks as well.
-            None if follower.sent.is_some() => {}
-            None => self.deliver(follow.hub.clone(), turn, store, out),
+            _ if follower.sent.is_some() => {}
+            _ => self.deliver(follow.hub.clone(), turn, store, out),
         }
         Ok(())
     }

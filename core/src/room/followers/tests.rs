@@ -42,7 +42,8 @@ fn a_channel_without_messages_has_its_epoch_in_its_followers() {
     let outputs = world.alarm();
     assert_eq!((alarms(&outputs, world.now), brought(outputs).len()), (vec![limits::IDLE_LOOK_MS], 2));
     world.follow("a").unwrap();
-    assert_eq!(world.unfollow("a"), []);
+    let probe = brought(world.unfollow("a")).remove(0);
+    world.receipt(&probe, Ok(Receipt::UNWANTED));
     let outputs = world.unfollow("b");
     assert_eq!(alarms(&outputs, world.now), [0; 0], "it rings by then anyway");
     assert_eq!(world.alarm(), [Output::Forget], "the empty table");
@@ -120,11 +121,15 @@ fn a_call_that_was_overtaken_by_a_later_one_changes_nothing() {
 
 #[test]
 fn a_room_that_slept_asks_before_it_ends_it() {
-    for wanted in [true, false] {
+    for (wanted, late) in [(true, false), (true, true), (false, false)] {
         let mut world = World::followed_by(History::default(), &["a"]);
         let to = world.publish(&["one"]).remove(0);
         world.has(&to, 1);
         world.sleep();
+        if late {
+            // Of what was called before, in this order: to follow, to end it, to follow again.
+            world.follow_at("a", 1).unwrap();
+        }
         let probe = brought(world.unfollow("a")).remove(0);
         assert_eq!((probe.is(), world.unfollow("a")), ((at(1), vec![], None), vec![]));
         world.receipt(
