@@ -193,6 +193,9 @@ impl Room {
         // Whoever has followed anew meanwhile is not what this one answers about.
         let Some(sent) = self.follower(hub).and_then(|follower| follower.sent.take_if(|sent| sent.ticket == ticket))
         else {
+            if result.is_ok() {
+                self.doubt_counted(hub);
+            }
             return false;
         };
         if let Ok(Receipt { wanted: true, have, tally, .. }) = result {

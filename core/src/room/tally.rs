@@ -120,6 +120,15 @@ impl Room {
         self.counting.changed |= self.rule.subscription_count && !had_none;
     }
 
+    /// A Hub has answered to what was brought before it followed anew: it may have told an older number after a newer one. One request, and no webhook.
+    pub(super) fn doubt_counted(&mut self, hub: &str) {
+        let asks = self.rule.subscription_count && speaks_pusher(hub);
+        if let Some(follower) = self.follower(hub).filter(|_| asks) {
+            follower.counted = None;
+            self.counting.doubtful = true;
+        }
+    }
+
     /// By alarm: whoever had to be told when the room fell asleep, or fell, is in no memory any more. All who are followed by then are asked by that alarm anyway; one more request to each
     /// Hub that is told.
     pub(super) fn doubt_count(&mut self) {

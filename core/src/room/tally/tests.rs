@@ -261,6 +261,27 @@ fn after_a_sleep_all_are_asked_before_anything_is_said() {
 }
 
 #[test]
+fn who_was_told_late_is_told_again() {
+    let mut world = World::new(true, true);
+    world.follow(PUSHER, 1);
+    world.answer(Some(1));
+    world.tally(PUSHER, 2);
+    world.pause();
+    // On its way to one that follows anew meanwhile, because it has lost its memory.
+    let late = world.brought.remove(0);
+    world.follow(PUSHER, 3);
+    assert_eq!(world.answer(Some(3)), [to(PUSHER, Some(3))]);
+    world.pause();
+    assert_eq!((world.counts(), world.told.clone()), (vec![], vec![1, 2, 3]));
+    world.brought.push(late);
+    assert_eq!(world.answer(Some(3)), [to(PUSHER, Some(2))]);
+    world.pause();
+    assert_eq!((world.answer(Some(3)), world.told.clone()), (vec![to(PUSHER, Some(3))], vec![1, 2, 3]));
+    world.pause();
+    assert_eq!(world.counts(), []);
+}
+
+#[test]
 fn what_a_hub_said_before_a_sleep_and_comes_after_it_is_not_taken() {
     let mut world = World::new(true, true);
     let late = world.said(PUSHER, Some(1));
