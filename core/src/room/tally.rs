@@ -88,11 +88,12 @@ impl Room {
         let asks = self.rule.subscription_count;
         let (Some(follower), Some(tally)) = (self.follower(hub), tally.filter(|_| asks)) else { return };
         let before = follower.tally;
-        if before.is_some_and(|before| before.at >= tally.at) {
-            return;
+        let is_overtaken = before.is_some_and(|before| before.at >= tally.at);
+        if !is_overtaken {
+            follower.tally = Some(tally);
         }
-        follower.tally = Some(tally);
-        if is_news || before.is_some_and(|before| before.count != tally.count) {
+        // Also where the answer to a delivery was faster: after a sleep that is not known to be a change.
+        if is_news || !is_overtaken && before.is_some_and(|before| before.count != tally.count) {
             follower.counted = None;
             if let Some(sent) = &mut follower.sent {
                 sent.count = None;

@@ -225,6 +225,24 @@ fn a_word_that_was_overtaken_is_not_heard() {
 }
 
 #[test]
+fn a_change_is_told_also_where_an_answer_was_faster_than_the_call() {
+    let mut world = World::new(true, true);
+    world.follow(PUSHER, 1);
+    world.answer(Some(1));
+    world.now += 60_000;
+    world.sleep();
+    let call = world.said(PUSHER, Some(2));
+    world.handle(Input::Alarm { sessions: Vec::new() });
+    world.room.counting.doubtful = false;
+    world.answer(Some(2));
+    assert_eq!((world.counts(), world.told.clone()), (vec![], vec![1]), "that it is a change is not known");
+    let (turn, mut out) = (world.turn(), Vec::new());
+    world.room.tally(&call, turn, &mut world.store, &mut out).unwrap();
+    world.perform(out);
+    assert_eq!((world.counts(), world.told.clone()), (vec![(PUSHER, Some(2))], vec![1, 2]));
+}
+
+#[test]
 fn after_a_sleep_all_are_asked_before_anything_is_said() {
     let mut world = World::new(true, true);
     world.follow(PUSHER, 1);
