@@ -106,18 +106,8 @@ impl Hub {
         let Admitted { may_publish, user, data } = admit(&self.app, session, channel, auth, channel_data)?;
         let authorize_by = session.authorize_by.filter(|_| !channel.needs_token());
         let changed = HubSession { authorize_by, ..session.clone() };
-        let stage = Stage::Joining(channel.is_cache().then_some(Begin::Last(1)));
-        let subscription = Subscription {
-            channel: channel.clone(),
-            may_publish,
-            stage,
-            user,
-            data,
-            told: None,
-            drifted: false,
-            acked: None,
-            follows: false,
-        };
+        let from = channel.is_cache().then_some(Begin::Last(1));
+        let subscription = Subscription { may_publish, user, data, ..Subscription::new(channel.clone(), from) };
         self.take_in(slot, changed, subscription, out)
     }
 

@@ -97,14 +97,13 @@ pub enum Stage {
 }
 
 impl Subscription {
-    /// To a hidden channel: with a user, who is online by it; without, to watch.
-    pub(super) fn hidden(channel: ChannelName, user: Option<String>) -> Self {
-        let stage = Stage::Joining(None);
+    /// One that waits for its answer, and may not publish.
+    pub(super) fn new(channel: ChannelName, from: Option<Begin>) -> Self {
         Self {
             channel,
             may_publish: false,
-            stage,
-            user,
+            stage: Stage::Joining(from),
+            user: None,
             data: None,
             told: None,
             drifted: false,
@@ -113,19 +112,14 @@ impl Subscription {
         }
     }
 
+    /// To a hidden channel: with a user, who is online by it; without, to watch.
+    pub(super) fn hidden(channel: ChannelName, user: Option<String>) -> Self {
+        Self { user, ..Self::new(channel, None) }
+    }
+
     pub(super) fn wanted(want: &super::Want) -> Self {
-        let (channel, may_publish, data) = (want.channel.clone(), want.may_publish, want.data.clone());
-        Self {
-            channel,
-            may_publish,
-            stage: Stage::Joining(want.from),
-            user: None,
-            data,
-            told: None,
-            drifted: false,
-            acked: None,
-            follows: false,
-        }
+        let (may_publish, data) = (want.may_publish, want.data.clone());
+        Self { may_publish, data, ..Self::new(want.channel.clone(), want.from) }
     }
 
     /// Characters that it will have more when it is live, however far its channel comes, and has been told who is there.

@@ -36,18 +36,7 @@ impl Hub {
         let data = if channel.has_members() { presence::shown(info.as_ref(), data)? } else { None };
         let expires_at = session.expires_at.into_iter().chain(expires_at).min();
         let changed = HubSession { user, expires_at, ..session.clone() };
-        let stage = Stage::Joining(from);
-        let subscription = Subscription {
-            channel: channel.clone(),
-            may_publish,
-            stage,
-            user: None,
-            data,
-            told: None,
-            drifted: false,
-            acked: None,
-            follows: false,
-        };
+        let subscription = Subscription { may_publish, data, ..Subscription::new(channel.clone(), from) };
         self.take_in(slot, changed, subscription, out)
     }
 
