@@ -77,7 +77,7 @@ async function wasClosed({ socket }) {
 test("who takes nothing of its replay is closed, and does not stop the others'", async () => {
   const room = "wide-replay";
   for (let nth = 0; nth < messages; nth++)
-    await published(server, { channel: room, text }, { authorization });
+    await published(server, { channel: room, data: text }, { authorization });
   const wires = await Promise.all(Array.from({ length: stalling }, () => stalls(room)));
   try {
     // For as long as they may take nothing, and once more.
