@@ -157,7 +157,8 @@ impl Roster {
 
     /// As `leave`, whatever the source said last.
     pub(crate) fn end(&mut self, source: &str, user: &str, now: u64, grace: u64) -> Option<MemberRow> {
-        let at = self.row(source, user)?.at.saturating_add(1);
+        let whole = self.whole.get(source).copied().unwrap_or(0);
+        let at = self.row(source, user)?.at.saturating_add(1).max(whole);
         self.leave(source, user, at, now, grace)
     }
 
