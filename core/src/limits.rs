@@ -257,7 +257,7 @@ pub const LEAVE_GRACE_MS: u64 = 3_000;
 pub const LOST_GRACE_MS: u64 = 15_000;
 /// How often an object that answers for members looks whether they are still there, in milliseconds: one waking and one row. A Hub always; a Room while it is followed.
 pub const PRESENCE_LEASE_MS: u64 = 40_000;
-/// How often a Room that has members of its own asks those who follow what they have, though nothing changes, in milliseconds (an hour): it cannot tell whether it slept or
+/// How often a Room that has members of its own asks those who follow what they have, though nothing has changed for longer, in milliseconds (an hour; before that more and more seldom): it cannot tell whether it slept or
 /// fell, and its alarm rings far more often. One or two requests to each.
 pub const PRESENCE_LOOK_MS: u64 = 3600 * 1000;
 /// Users whose coming or going waits in a Hub for the report before it, per channel. Past it the next report says who is there instead, and who has left is kept for

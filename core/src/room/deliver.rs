@@ -329,8 +329,10 @@ impl Room {
             due.push(turn.now - age + limits::PRESENCE_LEASE_MS);
             return false;
         }
-        // Soon after the last change, as often as is needed for an answer; else once an hour.
-        age < 5 * limits::PRESENCE_LEASE_MS
+        // Soon after the last change, as often as is needed for an answer; more and more seldom, because it may have been away since; then once an hour.
+        let leases = age / limits::PRESENCE_LEASE_MS;
+        leases < 5
+            || leases.is_power_of_two() && age < limits::PRESENCE_LOOK_MS
             || !self.has_own_members()
             || turn.now % limits::PRESENCE_LOOK_MS < 2 * limits::PRESENCE_LEASE_MS
     }

@@ -126,6 +126,10 @@ impl Room {
         let asks = self.rule.subscription_count && speaks_pusher(hub);
         if let Some(follower) = self.follower(hub).filter(|_| asks) {
             follower.counted = None;
+            // What is on its way may have come before that.
+            if let Some(sent) = &mut follower.sent {
+                sent.count = None;
+            }
             self.counting.doubtful = true;
         }
     }

@@ -162,6 +162,24 @@ fn a_room_with_members_of_its_own_asks_who_follows_once_an_hour() {
 }
 
 #[test]
+fn a_hub_that_was_not_told_before_the_room_was_away_for_long_is_told_soon_after() {
+    for minutes in [4, 10, 20] {
+        let mut world = World::new();
+        world.connect("1", "a");
+        world.report("v1:1:weur:0", &["b"], &[], false);
+        world.wait(60_000);
+        // It falls with that on its way, and for as long its alarm does not ring.
+        world.held = Some(Vec::new());
+        world.connect("2", "c");
+        world.held = None;
+        world.sleep();
+        world.now += minutes * 60_000;
+        world.wait(minutes * 60_000 + 2 * limits::PRESENCE_LEASE_MS);
+        world.check(&["a", "b", "c"]);
+    }
+}
+
+#[test]
 fn a_hub_that_could_not_be_told_for_long_is_told_soon_after_though_the_room_slept() {
     let mut world = World::new();
     world.connect("1", "a");

@@ -297,6 +297,16 @@ fn who_was_told_late_is_told_again() {
     assert_eq!((world.answer(Some(3)), world.told.clone()), (vec![to(PUSHER, Some(3))], vec![1, 2, 3]));
     world.pause();
     assert_eq!(world.counts(), []);
+    // Its answer comes first, though it was told the number after that of the other.
+    world.tally(PUSHER, 4);
+    world.pause();
+    let late = world.brought.remove(0);
+    world.follow(PUSHER, 5);
+    let newer = world.brought.remove(0);
+    world.brought.extend([late, newer]);
+    assert_eq!(world.answer(Some(5)), [to(PUSHER, Some(4)), to(PUSHER, Some(5))]);
+    world.pause();
+    assert_eq!(world.answer(Some(5)), [to(PUSHER, Some(5))]);
 }
 
 #[test]
