@@ -96,7 +96,8 @@ impl Room {
             self.wake_at(at, out);
         }
         // Nobody is here, and the Directory has heard it: that may be all that held it back.
-        if report.1 == Occupancy::Vacant && self.reporter.may_forget() {
+        // Unless somebody has come since: the answer may be late, and a socket that is left with an epoch would begin it again at its first place.
+        if report.1 == Occupancy::Vacant && self.reporter.may_forget() && store.present().is_empty() {
             let kept = self.log(turn, store).map(|log| log.forgettable_at());
             let spent = kept.is_ok_and(|at| at.is_none_or(|at| at <= turn.now));
             let is_over = !self.flushing && !self.is_followed(store) && !self.is_inhabited(turn, store);

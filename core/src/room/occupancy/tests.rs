@@ -388,3 +388,17 @@ fn an_alarm_that_was_forgotten_with_the_rest_is_set_again() {
     world.handle(Input::Registered { at: report.at, state: report.state, answer: None });
     assert_eq!(world.alarm, Some(world.now + limits::REPORT_RETRY_MS));
 }
+
+#[test]
+fn a_late_answer_forgets_nothing_where_somebody_has_come() {
+    for somebody in [true, false] {
+        let mut world = World::new();
+        if somebody {
+            world.joins("a", None);
+        }
+        world.sleeps();
+        world.look_around();
+        world.handle(Input::Registered { at: 1, state: Vacant, answer: Some(1) });
+        assert_eq!(world.forgotten, !somebody);
+    }
+}
