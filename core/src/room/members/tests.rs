@@ -277,11 +277,8 @@ fn who_has_not_been_told_does_not_remember_for_the_others() {
     world.check(&["b"]);
 }
 
-#[test]
-fn what_cannot_be_written_is_not_told() {
-    let mut world = World::new();
-    world.connect("1", "a");
-    world.store.failing = Some(StoreError::Full);
+/// What comes of it, which is not performed.
+fn b_connects(world: &mut World) -> Vec<Output> {
     let (sockets, mut out) = (1, Vec::new());
     let connect = Connect {
         version: VERSION,
@@ -296,6 +293,15 @@ fn what_cannot_be_written_is_not_told() {
     world.store.present = world.sockets.values().map(|(session, _)| session.clone()).collect();
     let input = Input::Connect { connect, connection: "2".into(), sockets };
     world.room.handle(input, turn, &mut world.store, &mut out);
+    out
+}
+
+#[test]
+fn what_cannot_be_written_is_not_told() {
+    let mut world = World::new();
+    world.connect("1", "a");
+    world.store.failing = Some(StoreError::Full);
+    let out = b_connects(&mut world);
     let refused = |output: &Output| matches!(output, Output::Refuse(refusal) if refusal.code == Code::StorageFull);
     assert!(out.iter().any(refused) && !out.iter().any(|output| matches!(output, Output::Accept(_))), "{out:?}");
     world.disconnect("1");
@@ -457,20 +463,7 @@ fn what_a_refused_connection_has_set_is_rung() {
     world.alarm = None;
     world.sleep();
     world.store.failing = Some(StoreError::Full);
-    let (sockets, mut out) = (1, Vec::new());
-    let connect = Connect {
-        version: VERSION,
-        format: Format::Json,
-        user: Some("b".into()),
-        expires_at: None,
-        may_publish: false,
-        from: None,
-        data: None,
-    };
-    let turn = Turn { now: world.now, random: 9 };
-    world.store.present = world.sockets.values().map(|(session, _)| session.clone()).collect();
-    let input = Input::Connect { connect, connection: "2".into(), sockets };
-    world.room.handle(input, turn, &mut world.store, &mut out);
+    let out = b_connects(&mut world);
     assert!(out.contains(&Output::WakeAt(world.now + limits::DELIVERY_RETRY_MAX_MS)), "{out:?}");
 }
 
